@@ -1,0 +1,395 @@
+"""What can go wrong, whose fault it is, and what to do about it.
+
+Failures of the network are classed once, in `FAILURES`. Text that came from a server passes `safe_text`
+before it may stand in a message; credentials live in a `Secret`.
+"""
+
+from __future__ import annotations
+
+import hmac
+import re
+from enum import StrEnum
+from typing import NoReturn, SupportsIndex
+
+from attrs import frozen
+
+
+class SttError(Exception):
+    """Base of every error here; the text names cause and cure in one line.
+
+    Errors copy and pickle with their attributes.
+    """
+
+    retryable: bool = False
+    """Whether the same attempt, made again, may succeed; an instance may differ from its class."""
+
+    def __init__(
+        self,
+        message: str,
+        *,
+        phase: str = "",
+        close_code: int | None = None,
+        http_status: int | None = None,
+        session_id: str | None = None,
+        retry_after: float | None = None,
+    ) -> None:
+        super().__init__(message)
+        self.phase = phase
+        """Where it happened: "configure", "connect", "session", "finalize", "close", or "" where that says nothing."""
+        self.close_code = close_code
+        """WebSocket close code, if a close told of the failure."""
+        self.http_status = http_status
+        """Status of the HTTP answer, if there was one instead of a WebSocket."""
+        self.session_id = session_id
+        """The gateway's name of the session, if it had given one."""
+        self.retry_after = retry_after
+        """Seconds the server asked us to wait, if it did."""
+
+
+class LocalProtocolError(SttError):
+    """The caller asked for something that cannot be; nothing was changed."""
+
+
+class ConnectError(SttError):
+    """No WebSocket came up."""
+
+    retryable = True
+
+
+class AuthError(ConnectError):
+    """The token was refused."""
+
+    retryable = False
+
+
+class QuotaExceeded(ConnectError):
+    """The project's credits, rate or concurrency are used up."""
+
+
+class UnexpectedRedirect(ConnectError):
+    """The server pointed elsewhere; redirects are never followed, they would carry the token along."""
+
+    retryable = False
+
+
+class TlsError(ConnectError):
+    """The server's certificate or TLS could not be trusted."""
+
+    retryable = False
+
+
+class InsecureTransport(ConnectError):
+    """Plaintext to a host that is not this computer."""
+
+    retryable = False
+
+
+class ConnectionLost(SttError):
+    """An open WebSocket went away, or fell silent."""
+
+    retryable = True
+
+
+class GatewayError(SttError):
+    """The gateway sent an `error` message (PROTOCOL 3.3)."""
+
+    retryable = True
+
+    def __init__(
+        self,
+        message: str,
+        *,
+        code: int = -1,
+        phase: str = "",
+        close_code: int | None = None,
+        http_status: int | None = None,
+        session_id: str | None = None,
+        retry_after: float | None = None,
+    ) -> None:
+        super().__init__(
+            message,
+            phase=phase,
+            close_code=close_code,
+            http_status=http_status,
+            session_id=session_id,
+            retry_after=retry_after,
+        )
+        self.code = code
+        """The gateway's code, -1 if it gave none that is a number."""
+
+
+class RemoteProtocolError(SttError):
+    """The other side broke the protocol."""
+
+    retryable = True
+
+
+class FinalizeTimeout(SttError):
+    """The input had ended, and the open turn got no final transcript in time."""
+
+    retryable = True
+
+
+class OutageExceeded(SttError):
+    """No session held for as long as `RetryPolicy.outage` allows; the last failure is the `__cause__`."""
+
+    retryable = True
+
+
+class Secret:
+    """A text that never shows itself: printed it is `***`; `reveal` gives the value.
+
+    Equal by value, false when empty. Copies share the object; pickling raises TypeError.
+    """
+
+    __slots__ = ("_value",)
+
+    def __init__(self, value: str) -> None:
+        self._value = value
+
+    def reveal(self) -> str:
+        """Give the value; keep it out of logs and messages."""
+        return self._value
+
+    def __repr__(self) -> str:
+        return "***"
+
+    def __format__(self, spec: str) -> str:
+        return format("***", spec)
+
+    def __bool__(self) -> bool:
+        return bool(self._value)
+
+    def __eq__(self, other: object) -> bool:
+        if not isinstance(other, Secret):
+            return NotImplemented
+        mine, theirs = (text.encode("utf-8", "surrogatepass") for text in (self._value, other._value))
+        return hmac.compare_digest(mine, theirs)
+
+    def __hash__(self) -> int:
+        return hash(self._value)
+
+    def __copy__(self) -> Secret:
+        return self
+
+    def __deepcopy__(self, memo: object) -> Secret:
+        return self
+
+    def __reduce_ex__(self, protocol: SupportsIndex) -> NoReturn:
+        raise TypeError("a Secret is not pickled: let the other process read the credentials from its own environment")
+
+
+# Text up to here is read at all, so that a long one costs no more than a short one.
+_WINDOW_CHARACTERS = 4096
+_TOKEN_CHARACTERS = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/_-=.%~"  # noqa: S105 (an alphabet)
+
+# Every repetition is either bounded or ends at a character outside of its set: work stays linear.
+_CREDENTIALS = (
+    (re.compile(r"(?i)\b(bearer[\s:=]{1,4})[^\s\"',;]+"), r"\1***"),
+    (re.compile(r"eyJ[A-Za-z0-9_-]+(?:\.[A-Za-z0-9_-]*)*"), "***"),
+    (
+        re.compile(
+            r"(?i)((?:key|secret|token|password|authorization)s?[\\\"']{0,2}\s{0,4}[:=]\s{0,4}[\\\"']{0,2})"
+            r"(?!bearer\b)[^\s\\\"',;&}]+"
+        ),
+        r"\1***",
+    ),
+    (re.compile(r"\bAPI[A-Za-z0-9]{8,}"), "***"),  # how LiveKit's own API keys begin
+    (re.compile(r"[A-Za-z0-9+/_-]{32,}={0,2}"), "***"),
+)
+
+
+def safe_text(text: str, limit: int = 300) -> str:
+    """Make a server's text fit for a message: masked, printable, at most `limit` characters.
+
+    Anything that looks like a credential becomes `***`; control, bidirectional and surrogate characters
+    are escaped as `repr` does.
+    """
+    if len(text) > _WINDOW_CHARACTERS:
+        # A credential cut in two would not look like one any more.
+        text = text[:_WINDOW_CHARACTERS].rstrip(_TOKEN_CHARACTERS) + "..."
+    for pattern, mask in _CREDENTIALS:
+        text = pattern.sub(mask, text)
+    text = "".join(c if c.isprintable() else c.encode("unicode_escape").decode("ascii") for c in text)
+    return text if len(text) <= limit else text[: limit - 3] + "..."
+
+
+class Verdict(StrEnum):
+    """What a failure means for the next attempt."""
+
+    PERMANENT = "permanent"
+    TRANSIENT = "transient"
+    UNAUTHORIZED = "unauthorized"  # one new attempt at once, with a new token
+
+
+class Source(StrEnum):
+    """Who gave the number of a failure."""
+
+    HTTP = "http"
+    GATEWAY = "gateway"
+
+
+@frozen
+class FailureRow:
+    """Numbers from `first` to `last` (None: no bound) of one source, and what they mean."""
+
+    source: Source
+    first: int | None
+    last: int | None
+    verdict: Verdict
+    error: type[SttError]
+    text: str
+    """Cause and cure; the number stands in parentheses behind the cause."""
+
+
+_H, _G = Source.HTTP, Source.GATEWAY
+_P, _T, _U = Verdict.PERMANENT, Verdict.TRANSIENT, Verdict.UNAUTHORIZED
+
+# The first row that matches wins, and the last of each source matches everything (CONTRACT decision 6).
+# 101 and 2xx given as failures are answers without a WebSocket upgrade.
+FAILURES: tuple[FailureRow, ...] = (
+    FailureRow(
+        _H,
+        401,
+        401,
+        _U,
+        AuthError,
+        "the gateway refused the token ({}): check API key and secret, and this computer's clock",
+    ),
+    FailureRow(
+        _H,
+        403,
+        403,
+        _P,
+        AuthError,
+        "the gateway denied access ({}): check that the API key's project may use inference",
+    ),
+    FailureRow(_H, 408, 408, _T, ConnectError, "the gateway gave up waiting for the request ({}): try again"),
+    FailureRow(
+        _H,
+        429,
+        429,
+        _T,
+        QuotaExceeded,
+        "the project's quota is used up ({}): wait, close idle streams, or raise the plan's limits",
+    ),
+    FailureRow(_H, 499, 499, _T, ConnectError, "the request was cut off ({}): try again"),
+    FailureRow(
+        _H,
+        101,
+        101,
+        _P,
+        ConnectError,
+        "the server did not complete the WebSocket upgrade ({}): check base_url, and any proxy between",
+    ),
+    FailureRow(
+        _H,
+        200,
+        299,
+        _P,
+        ConnectError,
+        "the server answered without a WebSocket upgrade ({}): check base_url, and any proxy between",
+    ),
+    FailureRow(
+        _H,
+        300,
+        399,
+        _P,
+        UnexpectedRedirect,
+        "the server redirects elsewhere ({}): redirects are not followed, set base_url to the final address",
+    ),
+    FailureRow(
+        _H,
+        400,
+        499,
+        _P,
+        ConnectError,
+        "the gateway refused the request ({}): check base_url, model and options",
+    ),
+    FailureRow(_H, None, None, _T, ConnectError, "the gateway could not take the connection ({}): try again later"),
+    FailureRow(
+        _G,
+        401,
+        401,
+        _U,
+        GatewayError,
+        "the gateway refused the token ({}): check API key and secret, and this computer's clock",
+    ),
+    FailureRow(_G, 408, 408, _T, GatewayError, "the gateway timed out ({}): try again"),
+    FailureRow(
+        _G,
+        429,
+        429,
+        _T,
+        GatewayError,
+        "the project's quota is used up ({}): wait, close idle streams, or raise the plan's limits",
+    ),
+    FailureRow(_G, 499, 499, _T, GatewayError, "the gateway cut the request off ({}): try again"),
+    FailureRow(
+        _G,
+        2007,
+        2007,
+        _P,
+        GatewayError,
+        "the gateway ended an idle session ({}): open a new stream when there is audio again",
+    ),
+    FailureRow(
+        _G,
+        400,
+        499,
+        _P,
+        GatewayError,
+        "the gateway refused the session ({}): check model, language and options",
+    ),
+    FailureRow(_G, None, None, _T, GatewayError, "the gateway failed ({}): try again"),
+)
+
+
+def _row(source: Source, number: int) -> FailureRow:
+    return next(
+        row
+        for row in FAILURES
+        if row.source is source
+        and (row.first is None or row.first <= number)
+        and (row.last is None or number <= row.last)
+    )
+
+
+def _with_detail(text: str, detail: str) -> str:
+    detail = safe_text(detail).strip()
+    return f"{text}; it said: {detail}" if detail else text
+
+
+def http_failure(status: int, *, retry_after: float | None = None, detail: str = "") -> SttError:
+    """Build the error for an HTTP answer that was no WebSocket; `retry_after` in seconds (PROTOCOL 1.5)."""
+    row = _row(Source.HTTP, status)
+    message = _with_detail(row.text.format(f"HTTP {status}"), detail)
+    error = row.error(message, phase="connect", http_status=status, retry_after=retry_after)
+    error.retryable = row.verdict is Verdict.TRANSIENT
+    return error
+
+
+def gateway_failure(code: int, message: str, *, session_id: str | None = None) -> GatewayError:
+    """Build the error for an `error` message; `code` -1 when it had none (PROTOCOL 3.3, 4.5)."""
+    row = _row(Source.GATEWAY, code)
+    text = _with_detail(row.text.format(f"error code {code}" if code != -1 else "no error code"), message)
+    error = GatewayError(text, code=code, phase="session", session_id=session_id)
+    error.retryable = row.verdict is Verdict.TRANSIENT
+    return error
+
+
+def lost(code: int, reason: str, *, session_id: str | None = None, phase: str = "session") -> ConnectionLost:
+    """Build the error for a WebSocket that closed; `code` 1006 when it just went away."""
+    message = _with_detail(f"the connection was lost (close code {code}): check the network", reason)
+    return ConnectionLost(message, phase=phase, close_code=code, session_id=session_id)
+
+
+def verdict(error: SttError) -> Verdict:
+    """Say what a failure means for the next attempt (CONTRACT decision 6)."""
+    if isinstance(error, TlsError | InsecureTransport | UnexpectedRedirect | LocalProtocolError):
+        return Verdict.PERMANENT
+    if isinstance(error, AuthError) and error.http_status == 401:
+        return Verdict.UNAUTHORIZED
+    if isinstance(error, GatewayError) and error.code == 401:
+        return Verdict.UNAUTHORIZED
+    return Verdict.TRANSIENT if error.retryable else Verdict.PERMANENT
