@@ -6,7 +6,6 @@ before it may stand in a message; credentials live in a `Secret`.
 
 from __future__ import annotations
 
-import hmac
 import re
 from enum import StrEnum
 from typing import NoReturn, SupportsIndex
@@ -163,8 +162,7 @@ class Secret:
     def __eq__(self, other: object) -> bool:
         if not isinstance(other, Secret):
             return NotImplemented
-        mine, theirs = (text.encode("utf-8", "surrogatepass") for text in (self._value, other._value))
-        return hmac.compare_digest(mine, theirs)
+        return self._value == other._value
 
     def __hash__(self) -> int:
         return hash(self._value)
