@@ -1,0 +1,112 @@
+"""JSON from the network, with limits that are the same on every machine (CONTRACT decision 8).
+
+``json`` alone takes NaN, turns 1e999 into infinity, fails on long integers at a limit that the environment may move,
+and runs out of stack on nesting. Here each of these is one refusal, ``NotUsable``, decided before or while decoding and
+never dependent on the interpreter's settings.
+
+Judging every number in Python would cost more than the decoding itself. So a message first has its bytes mapped to the
+few that matter, which shows whether it could break a rule at all; only such a message is judged number by number. Text
+may look like a number, therefore the first look only suspects and the second one decides.
+"""
+
+from __future__ import annotations
+
+import re
+from itertools import accumulate
+from json import JSONDecoder
+from math import isinf
+
+MAX_NESTING = 256
+"""Arrays and objects within each other (CONTRACT decision 8)."""
+
+MAX_INTEGER_DIGITS = 300
+"""Decimal digits of an integer (CONTRACT decision 8); every such integer is also a finite float."""
+
+_WHITESPACE = " \t\n\r"
+
+# What the first look sees: one opening bracket for both, one digit for all and for an exponent's plus, one case of e.
+_MARKS = bytes.maketrans(b"{123456789+E", b"[0000000000e")
+
+# Without either of these a number is finite and short: 199 digits and an exponent of 99 stay below 1e299.
+_LONG_NUMBER = b"0" * 200
+_LONG_EXPONENT = re.compile(rb"e000")  # twice as fast as ``in`` on text, where the letter e is common
+
+# For measuring depth: each opening bracket becomes 1, each closing one -1 as a signed byte, and all else goes.
+_STEPS = bytes.maketrans(b"[{]}", b"\x01\x01\xff\xff")
+_NO_BRACKETS = bytes(byte for byte in range(256) if byte not in b"[{]}")
+
+
+class NotUsable(ValueError):
+    """A message that cannot be used; ``reason`` tells kinds and lengths, never content."""
+
+    @property
+    def reason(self) -> str:
+        """Why, in a few words."""
+        return str(self.args[0])
+
+
+def _refuse_constant(name: str) -> float:
+    raise NotUsable(f"{name} is no JSON number")
+
+
+def _exact_int(digits: str) -> int:
+    count = len(digits.lstrip("-"))
+    if count > MAX_INTEGER_DIGITS:
+        raise NotUsable(f"integer of {count} digits")
+    return int(digits)
+
+
+def _exact_float(literal: str) -> float:
+    value = float(literal)
+    if isinf(value):
+        raise NotUsable("number out of range")
+    return value
+
+
+_decode_plain = JSONDecoder(parse_constant=_refuse_constant).raw_decode
+_decode_exact = JSONDecoder(parse_constant=_refuse_constant, parse_int=_exact_int, parse_float=_exact_float).raw_decode
+
+
+def _nesting(raw: bytes | bytearray) -> int:
+    """The deepest nesting of brackets outside of strings; in broken JSON, of all that comes before the break."""
+    unescaped = raw.replace(b"\\\\", b"").replace(b'\\"', b"")
+    outside = b"".join(unescaped.split(b'"')[::2])
+    steps = memoryview(outside.translate(_STEPS, _NO_BRACKETS)).cast("b")
+    return max(accumulate(steps), default=0)
+
+
+def parse(data: str | bytes | bytearray | memoryview, limit: int) -> object:
+    """Decode one JSON text of at most ``limit`` bytes of UTF-8.
+
+    Bytes must be UTF-8. A lone surrogate written as an escape stays in its string. Raises ``NotUsable`` for everything
+    that is not one JSON value within the limits of CONTRACT decision 8, and nothing else.
+    """
+    try:
+        if isinstance(data, str):
+            if len(data) > limit:  # before a copy is made
+                raise NotUsable(f"{len(data)} characters, over {limit} bytes")
+            raw: bytes | bytearray = data.encode("utf-8", "surrogatepass")
+        else:
+            raw = data.tobytes() if isinstance(data, memoryview) else data
+        if len(raw) > limit:
+            raise NotUsable(f"{len(raw)} bytes, over {limit}")
+        text = (data if isinstance(data, str) else str(raw, "utf-8")).strip(_WHITESPACE)
+        marks = raw.translate(_MARKS)
+        if marks.count(b"[") > MAX_NESTING and (depth := _nesting(raw)) > MAX_NESTING:
+            raise NotUsable(f"nested {depth} deep")
+        suspect = _LONG_NUMBER in marks or _LONG_EXPONENT.search(marks)
+        value, end = (_decode_exact if suspect else _decode_plain)(text)
+        if end == len(text):
+            return value
+        reason = f"{len(text) - end} characters after the JSON value"
+    except NotUsable:
+        raise
+    except UnicodeDecodeError:
+        reason = f"{len(raw)} bytes that are no UTF-8"
+    except RecursionError:
+        # 256 levels fit any stack but one that is nearly used up when we are called.
+        reason = "nested too deep for the stack that is left"
+    except ValueError:
+        reason = f"{len(raw)} bytes that are no JSON"
+    # Raised out here so that the decoder's own error, which holds the text, is not attached.
+    raise NotUsable(reason)
