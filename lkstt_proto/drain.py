@@ -1,0 +1,94 @@
+"""When the end of input is answered (CONTRACT decision 5).
+
+Gateways differ in how they answer a finalize: with a final, with ``session.finalized``, with both in either order, or
+not at all. Here is what was heard, and until when it is worth listening.
+"""
+
+from __future__ import annotations
+
+from attrs import define
+
+from .options import Limits
+
+SETTLED = 1.0
+"""Seconds for trailing transcripts once ``session.finalized`` came and nothing in particular is missing."""
+
+
+@define
+class Drain:
+    """The finish of a stream. Times are on the stream's clock."""
+
+    limits: Limits
+    deadline: float | None = None
+    """The one hard limit, set at the end of input and never moved."""
+    sessions: int = 0
+    """Sessions on which the end-of-input finalize was sent."""
+    finalize_at: float | None = None
+    """When it was sent on this session."""
+    finalized_at: float | None = None
+    """When it was acknowledged on this session."""
+    final: bool = False
+    """This session brought a final."""
+    answered: bool = False
+    """A final followed this session's finalize."""
+    fruitful: bool = False
+    """This session brought new text or an acknowledgement."""
+    _text: str = ""
+    _text_at: float = 0.0
+
+    def begin_session(self) -> None:
+        """A transport opened: nothing was heard on it yet."""
+        self.finalize_at = self.finalized_at = None
+        self.final = self.answered = self.fruitful = False
+
+    def end_input(self, now: float, unsent_seconds: float) -> None:
+        """The application has no more audio."""
+        self.deadline = now + self.limits.drain + unsent_seconds
+
+    def finalize_sent(self, now: float) -> None:
+        """All audio went out on this session, and the finalize behind it."""
+        self.finalize_at = now
+        self.sessions += 1
+
+    def finalized(self, now: float) -> None:
+        """``session.finalized`` came; one that no finalize of the end preceded means an earlier one."""
+        if self.finalize_at is not None:
+            self.finalized_at = now
+
+    def text(self, text: str, now: float) -> None:
+        """A transcript came; empty or repeated text extends nothing."""
+        if text and text != self._text:
+            self._text = text
+            self._text_at = now
+            self.fruitful = True
+
+    def final_came(self) -> None:
+        """A final came, whatever its text."""
+        self.final = True
+        self.answered = self.finalize_at is not None
+
+    @property
+    def acknowledged(self) -> bool:
+        """A final or ``session.finalized`` answered the finalize, so that an orderly close is an end."""
+        return self.answered or self.finalized_at is not None
+
+    @property
+    def barren(self) -> bool:
+        """A second session was asked to finalize and brought neither text nor acknowledgement."""
+        return self.sessions > 1 and self.finalize_at is not None and not self.fruitful
+
+    def settled_at(self, *, speaking: bool, acknowledged: bool, exactly: bool) -> float | None:
+        """When there is nothing left to wait for; None: only the deadline ends it.
+
+        ``acknowledged``: all audio is; ``exactly``: by finals that said so.
+        """
+        if speaking or self.finalize_at is None:
+            return None
+        since = max(self.finalize_at, self._text_at, self.finalized_at or 0.0)
+        if self.finalized_at is None:
+            return since + self.limits.quiet if self.final else None
+        if acknowledged and exactly:
+            return self.finalized_at
+        if acknowledged or self.answered:
+            return since + SETTLED
+        return since + self.limits.quiet

@@ -1,0 +1,92 @@
+"""Is anybody there, and how far ahead of them are we? (CONTRACT section 2, Liveness)
+
+A ping follows silence, or a stretch of audio sent; its pong *confirms* the audio sent before it. Nothing but inbound
+traffic proves life, and a peer that has audio to work through may take that long to answer, so that a slow gateway
+is back-pressure and not death.
+"""
+
+from __future__ import annotations
+
+from attrs import define, field
+
+from .options import Limits
+
+
+@define
+class Liveness:
+    """Pings of one session. Counts are samples sent on it; times are on the stream's clock."""
+
+    limits: Limits
+    rate: int
+    heard: float = 0.0
+    """When the last traffic came in, or the transport opened."""
+    confirmed: int = 0
+    """Samples that a pong answered for."""
+    accepted: int = 0
+    """Samples that the transport has surely taken: what was taken before the last time of asking."""
+    pinged: int = 0
+    """Samples sent when the last ping was taken."""
+    due: bool = False
+    """A ping waits to be taken."""
+    asked: float | None = None
+    """When the ping was taken that waits for its pong."""
+    _allowance: float = 0.0
+    _ahead: int = field(init=False)
+    _stretch: int = field(init=False)
+
+    def __attrs_post_init__(self) -> None:
+        # An audio message at least, or nothing would ever be sent; and a ping before back-pressure sets in.
+        self._ahead = max(round(self.limits.ahead * self.rate), self.rate // 20)
+        self._stretch = min(round(self.limits.ping_interval * self.rate), self._ahead)
+
+    def begin(self, now: float) -> None:
+        """A transport opened."""
+        self.heard = now
+        self.confirmed = self.accepted = self.pinged = 0
+        self.due = False
+        self.asked = None
+
+    def allowed(self) -> int:
+        """How many samples may have been sent on this session at the most, for now."""
+        return self.confirmed + self._ahead
+
+    def wants_ping(self, sent: int) -> bool:
+        """Whether enough audio was sent since the last ping to ask again."""
+        return self.asked is None and sent - self.pinged >= self._stretch
+
+    def take_ping(self, now: float, sent: int) -> None:
+        """A ping goes out behind ``sent`` samples."""
+        self.due = False
+        self.asked = now
+        self.pinged = sent
+        self._allowance = self.limits.ping_timeout + (sent - self.confirmed) / self.rate
+
+    def answered(self) -> None:
+        """The pong came. One that nobody asked for says nothing."""
+        if self.asked is not None:
+            self.asked = None
+            self.confirmed = self.pinged
+
+    def deadline(self) -> float | None:
+        """When to ask, or, with a ping on its way, when to give up; None while a ping waits to be taken."""
+        if self.due:
+            return None
+        if self.asked is None:
+            return self.heard + self.limits.ping_interval
+        return max(self.asked, self.heard) + self._allowance
+
+    def expire(self, now: float) -> bool:
+        """The deadline passed; return whether the link is lost. Otherwise a ping is due.
+
+        A timeout noticed more than a second late says more about us than about the peer: ask again first.
+        """
+        deadline = self.deadline()
+        if self.asked is not None and deadline is not None and now - deadline <= LATE:
+            return True
+        self.asked = None
+        self.due = True
+        return False
+
+
+LATE = 1.0
+"""Seconds; a process that was not run for so long has not listened either."""

@@ -1,0 +1,91 @@
+"""Rows, and the one place that assigns a state.
+
+A ``Table`` is data: the rows of one state machine. A ``Machine`` is a table and where it stands. ``step`` looks up the
+row for the present state and a trigger, moves, and returns the row's effects for the caller to carry out. Conditions
+are not part of it: whoever steps the machine chooses a trigger name that says the condition, so that the table alone
+tells what may happen when.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from enum import StrEnum
+from typing import Generic, NamedTuple, TypeVar
+
+from attrs import field, frozen
+
+State = TypeVar("State", bound=StrEnum)
+
+
+class Row(NamedTuple):
+    """In ``state``, ``trigger`` leads to ``next`` and causes ``effects`` in order."""
+
+    state: StrEnum
+    trigger: str
+    next: StrEnum
+    effects: tuple[StrEnum, ...] = ()
+
+
+class MissingRow(LookupError):
+    """The table says nothing about this trigger in this state."""
+
+    def __init__(self, table: str, state: str, trigger: str) -> None:
+        super().__init__(f"{trigger} is not possible while the {table} is {state}")
+        self.state = state
+        self.trigger = trigger
+
+
+@frozen
+class Table(Generic[State]):
+    """The rows of one machine; the first state is where it starts."""
+
+    name: str
+    states: type[State]
+    rows: tuple[Row, ...]
+    index: dict[tuple[str, str], Row] = field(init=False, repr=False, eq=False)
+    """Rows by state and trigger. Two rows for the same pair raise ValueError when the table is made."""
+
+    @index.default
+    def _make_index(self) -> dict[tuple[str, str], Row]:
+        index: dict[tuple[str, str], Row] = {}
+        for row in self.rows:
+            key = (row.state, row.trigger)
+            if key in index:
+                raise ValueError(f"two rows for {key} in the {self.name} table")
+            index[key] = row
+        return index
+
+
+class Machine(Generic[State]):
+    """One run through a table."""
+
+    __slots__ = ("_index", "_name", "state")
+
+    state: State
+
+    def __init__(self, table: Table[State]) -> None:
+        self._name = table.name
+        self._index = table.index
+        self.state = next(iter(table.states))
+
+    def allows(self, trigger: str) -> bool:
+        """Whether ``step`` would find a row."""
+        return (self.state, trigger) in self._index
+
+    def step(self, trigger: str) -> tuple[StrEnum, ...]:
+        """Move along the row for ``trigger`` and return its effects, to be carried out in order.
+
+        Raises MissingRow, and stays where it is, when there is no such row.
+        """
+        row = self._index.get((self.state, trigger))
+        if row is None:
+            raise MissingRow(self._name, self.state, trigger)
+        self.state = row.next  # type: ignore[assignment]  # a table's rows hold its own states; test_tables.py checks
+        return row.effects
+
+
+def rows(
+    states: Iterable[StrEnum], trigger: str, next_state: StrEnum | None, effects: Sequence[StrEnum] = ()
+) -> tuple[Row, ...]:
+    """One row per state; ``next_state`` None means that each stays where it is."""
+    return tuple(Row(state, trigger, next_state or state, tuple(effects)) for state in states)

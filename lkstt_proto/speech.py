@@ -1,0 +1,106 @@
+"""Transcripts to speech data: session times to stream times, gaps filled, everything sound (PROTOCOL 3.1).
+
+Whatever the gateway says, ``0 <= start <= end <= audio sent`` holds for what comes out.
+"""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+from .audio import Timeline
+from .catalogue import ModelInfo
+from .events import SpeechData, TimedWord
+from .messages import Transcript, Word
+
+TOLERANCE = 1e-3
+"""Seconds by which a gateway's rounding may pass the audio sent without being called a mistake."""
+
+DEFAULT_LANGUAGE = "en"
+"""What a transcript is in when neither it nor the stream names a language (PROTOCOL 3.1)."""
+
+
+class Reading(NamedTuple):
+    """What a transcript says, in terms of the stream."""
+
+    data: SpeechData
+    end: int | None
+    """The position that its times speak up to; None where they say nothing and are estimated."""
+    problems: tuple[str, ...]
+    """Fields that were mended, for one Diagnostic."""
+
+
+class Reader:
+    """Reads the transcripts of one session after another."""
+
+    __slots__ = ("_info", "_last_end", "_last_start", "_timeline", "_trusted")
+
+    def __init__(self, timeline: Timeline, info: ModelInfo) -> None:
+        self._timeline = timeline
+        self._info = info
+        self.begin()
+
+    def begin(self) -> None:
+        """A session begins, and with it its clock."""
+        self._trusted = self._info.times
+        self._last_start = self._last_end = 0.0
+
+    def read(self, message: Transcript, *, final: bool, since: float, language: str) -> Reading:
+        """Place ``message`` in the stream.
+
+        ``since`` is the acknowledged stream time in seconds, where a transcript without times of its own begins.
+        ``language`` is the stream's, for a transcript that names none.
+        """
+        timeline = self._timeline
+        problems = message.problems
+        session_start = message.start or 0.0
+        session_end = session_start + (message.duration or 0.0)
+        end = None
+        start_time = end_time = timeline.position / timeline.rate
+        if message.duration and "start" not in problems and self._trusts(session_start, session_end, final=final):
+            sent = timeline.seconds + TOLERANCE
+            if session_start > sent:
+                problems = (*problems, "start")
+            else:
+                if session_end > sent:
+                    problems = (*problems, "duration")
+                start_time = timeline.start(session_start)
+                end_time = max(start_time, timeline.end(session_end))
+                end = timeline.end_position(session_end)
+        if end is None:
+            start_time = min(since, end_time)
+        data = SpeechData(
+            self._info.language(message.language) if message.language else language or DEFAULT_LANGUAGE,
+            message.text,
+            start_time,
+            end_time,
+            message.confidence,
+            message.speaker_id,
+            self._words(message.words, start_time) if message.words else (),
+            message.metadata,
+        )
+        return Reading(data, end, problems)
+
+    def _trusts(self, start: float, end: float, *, final: bool) -> bool:
+        """Whether these session times mean anything (CONTRACT decision 2).
+
+        A final that ends before the last one started tells that the gateway's own clock began again: from there on,
+        nothing that this session says of time can be placed.
+        """
+        if final and self._trusted:
+            if end < self._last_start:
+                self._trusted = False
+            elif end > self._last_end:
+                self._last_start, self._last_end = start, end
+        return self._trusted
+
+    def _words(self, words: tuple[Word, ...], segment_start: float) -> tuple[TimedWord, ...]:
+        timeline = self._timeline
+        sent = timeline.seconds + TOLERANCE
+        timed = []
+        for text, start, end, confidence, speaker_id in words:
+            if start is None or end is None or not start <= end <= sent or not self._trusted:
+                timed.append(TimedWord(text, segment_start, segment_start, confidence, speaker_id))
+            else:
+                begins = timeline.start(start)
+                timed.append(TimedWord(text, begins, max(begins, timeline.end(end)), confidence, speaker_id))
+        return tuple(timed)
