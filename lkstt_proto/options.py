@@ -234,7 +234,7 @@ def _headers(headers: object) -> tuple[tuple[str, str], ...]:
     return tuple(checked)
 
 
-def _shown_names(headers: tuple[tuple[str, str], ...]) -> str:
+def shown_names(headers: tuple[tuple[str, str], ...]) -> str:
     return f"<{', '.join(name for name, _ in headers)}>"
 
 
@@ -309,7 +309,7 @@ class STTOptions:
     extra_kwargs: dict[str, Any] = field(repr=_shown_keys, hash=False)
     """Provider options, a copy (see `lkstt_proto.providers`); not to be changed."""
     fallback: tuple[FallbackModel, ...]
-    headers: tuple[tuple[str, str], ...] = field(repr=_shown_names)
+    headers: tuple[tuple[str, str], ...] = field(repr=shown_names)
     """Added to the upgrade request."""
     allow_insecure: bool
     """Whether plaintext may leave this computer."""

@@ -1,0 +1,3 @@
+"""The version, in one place for both packages."""
+
+VERSION = "0.1.0"
