@@ -89,7 +89,7 @@ class Settings:
         return lookup(self.model)
 
     def create(self) -> dict[str, Any]:
-        """Give the `session.create` message for a new session (PROTOCOL 2.1); nothing is deferred any more."""
+        """Give the body of `session.create`, all but its type (PROTOCOL 2.1); nothing is deferred any more."""
         extra = dict(self.extra)
         key = self.info.keyterm_key
         if key is not None:
@@ -102,16 +102,14 @@ class Settings:
         }
         if self.language is not None:
             settings["language"] = self.language
-        message: dict[str, Any] = {"type": "session.create"}
+        body: dict[str, Any] = {"settings": settings, "connection": dict(_CONNECTION_HINT)}
         if self.model is not None:
-            message["model"] = self.model
-        message["settings"] = settings
+            body["model"] = self.model
         if self._options.fallback:
-            message["fallback"] = {
+            body["fallback"] = {
                 "models": [{"model": item.model, "extra": item.extra} for item in self._options.fallback]
             }
-        message["connection"] = dict(_CONNECTION_HINT)
-        return message
+        return body
 
     def change(
         self,

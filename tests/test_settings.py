@@ -30,7 +30,6 @@ def look(settings: Settings) -> tuple[Any, ...]:
 
 def test_a_minimal_create_says_rate_encoding_keyterms_and_hint() -> None:
     assert Settings(STTOptions()).create() == {
-        "type": "session.create",
         "model": "deepgram/nova-3",
         "settings": {"sample_rate": "16000", "encoding": "pcm_s16le", "extra": {"keyterm": []}},
         "connection": {"timeout": 10.0, "retries": 3},
