@@ -297,12 +297,7 @@ FAILURES: tuple[FailureRow, ...] = (
         "the server redirects elsewhere ({}): redirects are not followed, set base_url to the final address",
     ),
     FailureRow(
-        _H,
-        400,
-        499,
-        _P,
-        ConnectError,
-        "the gateway refused the request ({}): check base_url, model and options",
+        _H, 400, 499, _P, ConnectError, "the gateway refused the request ({}): check base_url, model and options"
     ),
     FailureRow(_H, None, None, _T, ConnectError, "the gateway could not take the connection ({}): try again later"),
     FailureRow(
@@ -332,12 +327,7 @@ FAILURES: tuple[FailureRow, ...] = (
         "the gateway ended an idle session ({}): open a new stream when there is audio again",
     ),
     FailureRow(
-        _G,
-        400,
-        499,
-        _P,
-        GatewayError,
-        "the gateway refused the session ({}): check model, language and options",
+        _G, 400, 499, _P, GatewayError, "the gateway refused the session ({}): check model, language and options"
     ),
     FailureRow(_G, None, None, _T, GatewayError, "the gateway failed ({}): try again"),
 )
