@@ -240,96 +240,38 @@ class FailureRow:
     """Cause and cure; the number stands in parentheses behind the cause."""
 
 
-_H, _G = Source.HTTP, Source.GATEWAY
-_P, _T, _U = Verdict.PERMANENT, Verdict.TRANSIENT, Verdict.UNAUTHORIZED
+_TOKEN = "the gateway refused the token ({}): check API key and secret, and this computer's clock"
+_ACCESS = "the gateway denied access ({}): check that the API key's project may use inference"
+_QUOTA = "the project's quota is used up ({}): wait, close idle streams, or raise the plan's limits"
+_UPGRADE = "the server answered without a WebSocket upgrade ({}): check base_url, and any proxy between"
+_REDIRECT = "the server redirects elsewhere ({}): redirects are not followed, set base_url to the final address"
+_REQUEST = "the gateway refused the request ({}): check base_url, model, language and options"
+_IDLE = "the gateway ended an idle session ({}): open a new stream when there is audio again"
+_TROUBLE = "the gateway is in trouble ({}): try again later"
+
+_HTTP, _GATEWAY = Source.HTTP, Source.GATEWAY
+_PERMANENT, _TRANSIENT, _UNAUTHORIZED = Verdict.PERMANENT, Verdict.TRANSIENT, Verdict.UNAUTHORIZED
 
 # The first row that matches wins, and the last of each source matches everything (CONTRACT decision 6).
 # 101 and 2xx given as failures are answers without a WebSocket upgrade.
 FAILURES: tuple[FailureRow, ...] = (
-    FailureRow(
-        _H,
-        401,
-        401,
-        _U,
-        AuthError,
-        "the gateway refused the token ({}): check API key and secret, and this computer's clock",
-    ),
-    FailureRow(
-        _H,
-        403,
-        403,
-        _P,
-        AuthError,
-        "the gateway denied access ({}): check that the API key's project may use inference",
-    ),
-    FailureRow(_H, 408, 408, _T, ConnectError, "the gateway gave up waiting for the request ({}): try again"),
-    FailureRow(
-        _H,
-        429,
-        429,
-        _T,
-        QuotaExceeded,
-        "the project's quota is used up ({}): wait, close idle streams, or raise the plan's limits",
-    ),
-    FailureRow(_H, 499, 499, _T, ConnectError, "the request was cut off ({}): try again"),
-    FailureRow(
-        _H,
-        101,
-        101,
-        _P,
-        ConnectError,
-        "the server did not complete the WebSocket upgrade ({}): check base_url, and any proxy between",
-    ),
-    FailureRow(
-        _H,
-        200,
-        299,
-        _P,
-        ConnectError,
-        "the server answered without a WebSocket upgrade ({}): check base_url, and any proxy between",
-    ),
-    FailureRow(
-        _H,
-        300,
-        399,
-        _P,
-        UnexpectedRedirect,
-        "the server redirects elsewhere ({}): redirects are not followed, set base_url to the final address",
-    ),
-    FailureRow(
-        _H, 400, 499, _P, ConnectError, "the gateway refused the request ({}): check base_url, model and options"
-    ),
-    FailureRow(_H, None, None, _T, ConnectError, "the gateway could not take the connection ({}): try again later"),
-    FailureRow(
-        _G,
-        401,
-        401,
-        _U,
-        GatewayError,
-        "the gateway refused the token ({}): check API key and secret, and this computer's clock",
-    ),
-    FailureRow(_G, 408, 408, _T, GatewayError, "the gateway timed out ({}): try again"),
-    FailureRow(
-        _G,
-        429,
-        429,
-        _T,
-        GatewayError,
-        "the project's quota is used up ({}): wait, close idle streams, or raise the plan's limits",
-    ),
-    FailureRow(_G, 499, 499, _T, GatewayError, "the gateway cut the request off ({}): try again"),
-    FailureRow(
-        _G,
-        2007,
-        2007,
-        _P,
-        GatewayError,
-        "the gateway ended an idle session ({}): open a new stream when there is audio again",
-    ),
-    FailureRow(
-        _G, 400, 499, _P, GatewayError, "the gateway refused the session ({}): check model, language and options"
-    ),
-    FailureRow(_G, None, None, _T, GatewayError, "the gateway failed ({}): try again"),
+    FailureRow(_HTTP, 101, 101, _PERMANENT, ConnectError, _UPGRADE),
+    FailureRow(_HTTP, 200, 299, _PERMANENT, ConnectError, _UPGRADE),
+    FailureRow(_HTTP, 300, 399, _PERMANENT, UnexpectedRedirect, _REDIRECT),
+    FailureRow(_HTTP, 401, 401, _UNAUTHORIZED, AuthError, _TOKEN),
+    FailureRow(_HTTP, 403, 403, _PERMANENT, AuthError, _ACCESS),
+    FailureRow(_HTTP, 408, 408, _TRANSIENT, ConnectError, _TROUBLE),
+    FailureRow(_HTTP, 429, 429, _TRANSIENT, QuotaExceeded, _QUOTA),
+    FailureRow(_HTTP, 499, 499, _TRANSIENT, ConnectError, _TROUBLE),
+    FailureRow(_HTTP, 400, 499, _PERMANENT, ConnectError, _REQUEST),
+    FailureRow(_HTTP, None, None, _TRANSIENT, ConnectError, _TROUBLE),
+    FailureRow(_GATEWAY, 401, 401, _UNAUTHORIZED, GatewayError, _TOKEN),
+    FailureRow(_GATEWAY, 408, 408, _TRANSIENT, GatewayError, _TROUBLE),
+    FailureRow(_GATEWAY, 429, 429, _TRANSIENT, GatewayError, _QUOTA),
+    FailureRow(_GATEWAY, 499, 499, _TRANSIENT, GatewayError, _TROUBLE),
+    FailureRow(_GATEWAY, 400, 499, _PERMANENT, GatewayError, _REQUEST),
+    FailureRow(_GATEWAY, 2007, 2007, _PERMANENT, GatewayError, _IDLE),
+    FailureRow(_GATEWAY, None, None, _TRANSIENT, GatewayError, _TROUBLE),
 )
 
 

@@ -156,7 +156,7 @@ def test_gateway_codes_are_classed_by_the_table(code: int) -> None:
 
 
 def test_a_gateway_error_without_a_code_says_so() -> None:
-    assert str(gateway_failure(-1, "")) == "the gateway failed (no error code): try again"
+    assert str(gateway_failure(-1, "")) == "the gateway is in trouble (no error code): try again later"
 
 
 def test_gateway_text_is_escaped_masked_and_cut() -> None:
