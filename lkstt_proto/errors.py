@@ -240,7 +240,7 @@ class FailureRow:
     """Cause and cure; the number stands in parentheses behind the cause."""
 
 
-_TOKEN = "the gateway refused the token ({}): check API key and secret, and this computer's clock"
+_REFUSED = "the gateway refused the token ({}): check API key and secret, and this computer's clock"
 _ACCESS = "the gateway denied access ({}): check that the API key's project may use inference"
 _QUOTA = "the project's quota is used up ({}): wait, close idle streams, or raise the plan's limits"
 _UPGRADE = "the server answered without a WebSocket upgrade ({}): check base_url, and any proxy between"
@@ -258,14 +258,14 @@ FAILURES: tuple[FailureRow, ...] = (
     FailureRow(_HTTP, 101, 101, _PERMANENT, ConnectError, _UPGRADE),
     FailureRow(_HTTP, 200, 299, _PERMANENT, ConnectError, _UPGRADE),
     FailureRow(_HTTP, 300, 399, _PERMANENT, UnexpectedRedirect, _REDIRECT),
-    FailureRow(_HTTP, 401, 401, _UNAUTHORIZED, AuthError, _TOKEN),
+    FailureRow(_HTTP, 401, 401, _UNAUTHORIZED, AuthError, _REFUSED),
     FailureRow(_HTTP, 403, 403, _PERMANENT, AuthError, _ACCESS),
     FailureRow(_HTTP, 408, 408, _TRANSIENT, ConnectError, _TROUBLE),
     FailureRow(_HTTP, 429, 429, _TRANSIENT, QuotaExceeded, _QUOTA),
     FailureRow(_HTTP, 499, 499, _TRANSIENT, ConnectError, _TROUBLE),
     FailureRow(_HTTP, 400, 499, _PERMANENT, ConnectError, _REQUEST),
     FailureRow(_HTTP, None, None, _TRANSIENT, ConnectError, _TROUBLE),
-    FailureRow(_GATEWAY, 401, 401, _UNAUTHORIZED, GatewayError, _TOKEN),
+    FailureRow(_GATEWAY, 401, 401, _UNAUTHORIZED, GatewayError, _REFUSED),
     FailureRow(_GATEWAY, 408, 408, _TRANSIENT, GatewayError, _TROUBLE),
     FailureRow(_GATEWAY, 429, 429, _TRANSIENT, GatewayError, _QUOTA),
     FailureRow(_GATEWAY, 499, 499, _TRANSIENT, GatewayError, _TROUBLE),
