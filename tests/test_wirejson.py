@@ -9,12 +9,15 @@ from collections.abc import Callable
 from typing import Any
 
 import pytest
-from hypothesis import example, given, settings
+from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 
 from lkstt_proto.wirejson import MAX_INTEGER_DIGITS, MAX_NESTING, NotUsable, parse
 
 LIMIT = 1 << 20
+
+relaxed = settings(deadline=None, suppress_health_check=[HealthCheck.too_slow])
+"""A busy machine proves nothing."""
 
 JSON_VALUES = st.recursive(
     st.none() | st.booleans() | st.integers() | st.floats(allow_nan=False, allow_infinity=False) | st.text(),
@@ -38,6 +41,7 @@ def nested(depth: int, opening: str = "[", closing: str = "]") -> str:
     return opening * depth + closing * depth
 
 
+@relaxed
 @given(JSON_VALUES, st.booleans(), st.sampled_from(["", " ", "\t\r\n "]))
 def test_any_json_decodes_as_json_does(value: Any, ascii_only: bool, space: str) -> None:
     text = space + json.dumps(value, ensure_ascii=ascii_only) + space
@@ -288,7 +292,7 @@ def test_a_reason_never_holds_content() -> None:
         assert "hush" not in reason_of(text.encode())
 
 
-@settings(max_examples=300)
+@relaxed
 @given(st.text(alphabet='[]{}":,\\ 019eE+-.auNtrfI\ud800é') | st.text(), st.integers(0, 60))
 @example('"\\', 60)
 @example("[" * 60, 60)
@@ -302,7 +306,7 @@ def test_any_text_gives_a_value_or_a_refusal(text: str, limit: int) -> None:
         assert json.dumps(value, allow_nan=False)
 
 
-@settings(max_examples=300)
+@relaxed
 @given(st.binary(max_size=40))
 def test_any_bytes_give_a_value_or_a_refusal(data: bytes) -> None:
     try:
@@ -312,6 +316,7 @@ def test_any_bytes_give_a_value_or_a_refusal(data: bytes) -> None:
     assert value == json.loads(data.decode())
 
 
+@relaxed
 @given(st.lists(st.sampled_from(["[", "]", "{", "}", '"', "\\", "[" * 100, "]" * 100, ",", "1"]), max_size=60))
 def test_nesting_is_judged_as_the_decoder_sees_it(parts: list[str]) -> None:
     text = "".join(parts)
