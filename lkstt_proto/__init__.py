@@ -31,8 +31,8 @@ from .events import (
     CloseRequested,
     Diagnostic,
     Event,
-    FinalizeRequested,
     Finalized,
+    FinalizeRequested,
     GatewayEvent,
     PeerLost,
     RecognitionUsage,
@@ -55,7 +55,9 @@ from .options import FallbackModel, Limits, RetryPolicy, STTOptions
 from .settings import UNCHANGED
 from .stats import Stats
 from .tables import LinkState, SessionState, SpeechState
-from .version import VERSION as __version__
+from .version import VERSION
+
+__version__ = VERSION
 
 __all__ = [
     "UNCHANGED",

@@ -235,7 +235,7 @@ class Connection(Peer[ServerMessage]):
             audio_unacknowledged=self._ring.unacknowledged / rate,
             connect_latency=counters.connect_latency,
             round_trip=counters.round_trip,
-            finalize_latency=counters.finalize_latency,
+            finalize_latency=self._drain.latency,
         )
 
     # Wishes.
@@ -294,7 +294,7 @@ class Connection(Peer[ServerMessage]):
         if self._drain.deadline is not None:
             self._timers[Timer.DRAIN] = self._drain.deadline
         if self._link.state is LinkState.BACKOFF and not self._ring.unacknowledged:
-            self._step_link("finish")
+            self._finish()
 
     def close(self, now: float) -> None:
         """End the stream now, politely; transcripts under way are still heard until the transport closes.
@@ -303,7 +303,7 @@ class Connection(Peer[ServerMessage]):
         """
         self._advance(now)
         self._input_ended = True
-        self._step_link("finish")
+        self._finish()
 
     def update_options(
         self,
@@ -346,6 +346,7 @@ class Connection(Peer[ServerMessage]):
         """A text message arrived. Never raises for what it says; a Diagnostic tells what could not be used."""
         if not self._heard(now):
             return
+        self._counters.messages_received += 1
         try:
             message = decode_server(data, self._limits)
         except NotUsable as problem:
@@ -365,6 +366,7 @@ class Connection(Peer[ServerMessage]):
     def receive_binary(self, data: Buffer, now: float) -> None:
         """A binary message arrived: there are none in this protocol, so it is skipped (PROTOCOL 3.4)."""
         if self._heard(now):
+            self._counters.messages_received += 1
             self._diagnose("binary_message", f"{memoryview(data).nbytes} bytes")
 
     def transport_alive(self, now: float) -> None:
@@ -509,10 +511,10 @@ class Connection(Peer[ServerMessage]):
         if self._link.state is not LinkState.UP:
             return
         if self._input_ended and not self._ring.unacknowledged:
-            self._step_link("finish")
+            self._finish()
         elif verdict(failure) is Verdict.PERMANENT:
             self._fatal = failure
-            self._step_link("finish")
+            self._finish()
         else:
             self._failure = failure
             self._step_link("broken")
@@ -529,10 +531,15 @@ class Connection(Peer[ServerMessage]):
         )
         if at is None:
             self._cancel(Timer.QUIET)
-        elif at <= self._now:
-            self._step_link("finish")
+        elif at <= self._now + EPSILON:
+            self._finish()
         else:
             self._timers[Timer.QUIET] = at
+
+    def _finish(self) -> None:
+        """Nothing more is wanted: leave, however the link stands."""
+        self._cancel(Timer.DRAIN)
+        self._step_link("finish")
 
     # Link effects.
 
@@ -544,7 +551,10 @@ class Connection(Peer[ServerMessage]):
         self._failure = None
         self._opened_at = None
         self._connecting_at = self._now
-        self._outbox.append(Connect(self._outage.failures, self.options))
+        options, model = self.options, self._settings.model
+        if model != options.model:
+            options = options.replace(model=model)
+        self._outbox.append(Connect(self._outage.failures, options))
 
     def _arm_connect(self) -> None:
         self._timers[Timer.CONNECT] = self._now + self._outage.policy.connect_timeout
@@ -672,8 +682,8 @@ class Connection(Peer[ServerMessage]):
         if reading.problems:
             self._diagnose("invalid_field", ", ".join(reading.problems))
         text = reading.data.text
-        self._drain.text(text, self._now)
         if final:
+            self._drain.final_came(text, self._now)
             self._acknowledge(reading)
             trigger = message.trigger if text else "gateway:empty_final"
         elif not text:
@@ -682,6 +692,7 @@ class Connection(Peer[ServerMessage]):
             trigger = "gateway:late_transcript"
         else:
             self._hears_speech = True
+            self._drain.interim_came(text, self._now)
             trigger = message.trigger
         self._turn(
             trigger,
@@ -696,9 +707,6 @@ class Connection(Peer[ServerMessage]):
     def _acknowledge(self, final: Reading) -> None:
         """Be done with the audio that a final stands for (CONTRACT decision 2)."""
         drain = self._drain
-        if drain.finalize_at is not None and not drain.answered:
-            self._counters.finalize_latency = self._now - drain.finalize_at
-        drain.final_came()
         if final.end is not None:
             samples = self._ring.acknowledge(final.end)
             self._exact = max(self._exact, final.end)
@@ -719,7 +727,7 @@ class Connection(Peer[ServerMessage]):
 
     def _on_closed(self, _: ServerMessage) -> None:
         if self._drain.finalize_at is not None and not self.speaking:
-            self._step_link("finish")
+            self._finish()
         else:
             self._break(
                 ConnectionLost("the gateway closed the session early", phase="session", session_id=self._session_id)
@@ -728,7 +736,7 @@ class Connection(Peer[ServerMessage]):
     def _on_error(self, message: ErrorMessage) -> None:
         self._break(gateway_failure(message.code, message.message, session_id=message.session_id or self._session_id))
 
-    _HEARD = {
+    _HEARD: ClassVar[Mapping[StrEnum, Callable[[Any, Any], None]]] = {
         SessionEffect.CREATED: _on_created,
         SessionEffect.HEAR: _on_speech,
         SessionEffect.FINALIZED: _on_finalized,
@@ -827,9 +835,9 @@ class Connection(Peer[ServerMessage]):
 
     def _drain_timeout(self) -> None:
         self._expired = True
-        self._step_link("finish")
+        self._finish()
 
-    _TIMEOUTS = {
+    _TIMEOUTS: ClassVar[Mapping[Timer, Callable[[Any], None]]] = {
         Timer.CONNECT: _connect_timeout,
         Timer.BACKOFF: _backoff_timeout,
         Timer.CLOSE: _close_timeout,
@@ -907,7 +915,6 @@ class Connection(Peer[ServerMessage]):
         self._advance(now)
         if self._link.state not in _LISTENING:
             return False
-        self._counters.messages_received += 1
         self._liveness.heard = self._now
         self._arm_liveness()
         return True
@@ -950,7 +957,7 @@ class Connection(Peer[ServerMessage]):
     def _endpoint(self, endpointing: Endpointing, pcm: bytes | memoryview) -> None:
         try:
             ends = endpointing.push(pcm)
-        except Exception as error:  # noqa: BLE001 (whatever a caller's endpointer raises, the words go on)
+        except Exception as error:  # whatever a caller's endpointer raises, the words go on
             self._diagnose("endpointer_failed", type(error).__name__)
             return
         for position in ends:

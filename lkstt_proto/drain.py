@@ -6,7 +6,7 @@ not at all. Here is what was heard, and until when it is worth listening.
 
 from __future__ import annotations
 
-from attrs import define
+from attrs import define, field
 
 from .options import Limits
 
@@ -33,7 +33,9 @@ class Drain:
     """A final followed this session's finalize."""
     fruitful: bool = False
     """This session brought new text or an acknowledgement."""
-    _text: str = ""
+    latency: float | None = None
+    """From a finalize to the first final after it."""
+    _text: str = field(default="", repr=False)
     _text_at: float = 0.0
 
     def begin_session(self) -> None:
@@ -55,17 +57,19 @@ class Drain:
         if self.finalize_at is not None:
             self.finalized_at = now
 
-    def text(self, text: str, now: float) -> None:
-        """A transcript came; empty or repeated text extends nothing."""
+    def interim_came(self, text: str, now: float) -> None:
+        """An interim or preflight came; empty or repeated text extends nothing."""
         if text and text != self._text:
-            self._text = text
-            self._text_at = now
-            self.fruitful = True
+            self._news(text, now)
 
-    def final_came(self) -> None:
-        """A final came, whatever its text."""
+    def final_came(self, text: str, now: float) -> None:
+        """A final came; it answers whatever its text, and what it says is news even if an interim said it before."""
         self.final = True
-        self.answered = self.finalize_at is not None
+        if self.finalize_at is not None and not self.answered:
+            self.answered = True
+            self.latency = now - self.finalize_at
+        if text:
+            self._news(text, now)
 
     @property
     def acknowledged(self) -> bool:
@@ -92,3 +96,8 @@ class Drain:
         if acknowledged or self.answered:
             return since + SETTLED
         return since + self.limits.quiet
+
+    def _news(self, text: str, now: float) -> None:
+        self._text = text
+        self._text_at = now
+        self.fruitful = True

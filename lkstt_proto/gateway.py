@@ -73,7 +73,7 @@ class Gateway(Peer[ClientMessage]):
         self,
         *,
         limits: Limits = Limits(),  # noqa: B008 (frozen)
-        patience: GatewayLimits = GatewayLimits(),  # noqa: B008 (frozen)
+        patience: GatewayLimits = GatewayLimits(),
     ) -> None:
         super().__init__(limits)
         self._patience = patience

@@ -22,7 +22,6 @@ class Counters:
     """Samples told as dropped."""
     connect_latency: float | None = None
     round_trip: float | None = None
-    finalize_latency: float | None = None
 
 
 @frozen(kw_only=True)

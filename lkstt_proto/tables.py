@@ -187,7 +187,7 @@ SESSION = Table(
         *rows(_OPEN, "client:session.update", None, (_SE.UPDATE,)),
         *rows(_OPEN, "client:session.finalize", _S.FINALIZING, (_SE.FINALIZE,)),
         *rows(_OPEN, "client:session.close", _S.ENDED, (_SE.CLOSE,)),
-        # After an error it frees the slot (PROTOCOL 4.2, ERROR rule); after either side said it, there is nothing to say.
+        # After an error it frees the slot (PROTOCOL 4.2); after either side said goodbye, there is nothing to say.
         Row(_S.FAILED, "client:session.close", _S.FAILED, (_SE.CLOSE,)),
         Row(_S.ENDED, "client:session.close", _S.ENDED),
         Row(_S.CREATING, "gateway:session.created", _S.STREAMING, (_SE.CREATED,)),
