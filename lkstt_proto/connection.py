@@ -17,7 +17,7 @@ from enum import StrEnum
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from .actions import Action, Connect, Disconnect, Ping
-from .audio import SAMPLE_BYTES, Mark, Ring, Span, Timeline
+from .audio import Span
 from .drain import Drain
 from .endpointing import Endpointer, Endpointing
 from .errors import (
@@ -25,20 +25,18 @@ from .errors import (
     ConnectionLost,
     FinalizeTimeout,
     LocalProtocolError,
-    OutageExceeded,
     SttError,
     Verdict,
+    dial_failure,
     gateway_failure,
     http_failure,
     lost,
-    safe_text,
     verdict,
 )
 from .events import (
     Diagnostic,
     Event,
     Finalized,
-    RecognitionUsage,
     Reconnecting,
     Resumed,
     SessionCreated,
@@ -47,8 +45,6 @@ from .events import (
     StreamEnded,
     StreamFailed,
 )
-from .ledger import Ledger
-from .liveness import Liveness
 from .machine import Machine, MissingRow
 from .messages import (
     CLOSE,
@@ -61,17 +57,18 @@ from .messages import (
     TranscriptKind,
     Unrecognized,
     decode_server,
-    encode_audio,
     encode_session_create,
     encode_session_update,
 )
 from .options import Limits, RetryPolicy, STTOptions
-from .peer import BATCH, EPSILON, Peer, Timer
-from .retry import PROOF, Outage
+from .peer import BATCH, Peer, Timer
+from .retry import Outage
+from .sender import EPSILON, Sender
 from .settings import UNCHANGED, Settings, Unchanged
 from .speech import Reader, Reading
 from .stats import Counters, Stats
-from .tables import LINK, LinkEffect, LinkState, SessionEffect, SpeechEffect
+from .tables import LINK, LinkEffect, LinkState, SessionEffect
+from .turn import Turn
 from .unread import Unread
 from .wirejson import NotUsable
 
@@ -100,32 +97,24 @@ class Connection(Peer[ServerMessage]):
     """
 
     __slots__ = (
-        "_backlog",
         "_connecting_at",
         "_counters",
-        "_delay",
         "_drain",
         "_endpointing",
         "_estimated",
         "_exact",
         "_expired",
         "_failure",
-        "_fatal",
         "_hears_speech",
         "_input_ended",
-        "_last_failure",
-        "_last_text",
-        "_ledger",
         "_link",
-        "_liveness",
-        "_opened_at",
         "_outage",
         "_reader",
-        "_reauthorized",
         "_ring",
+        "_sender",
         "_session_id",
         "_settings",
-        "_timeline",
+        "_turn",
         "_unread",
         "error",
         "options",
@@ -147,32 +136,23 @@ class Connection(Peer[ServerMessage]):
         """Why the stream failed, once it did."""
         self._link = Machine(LINK)
         self._settings = Settings(options)
-        self._ring = Ring(chunk=max(1, rate // 20), capacity=round(limits.audio_buffer * rate))
-        self._timeline = Timeline(rate)
-        self._timeline.begin(0)
-        self._ledger = Ledger(rate)
-        self._liveness = Liveness(limits, rate)
+        self._sender = Sender(limits, rate)
+        self._ring = self._sender.ring
         self._drain = Drain(limits)
         self._outage = Outage(retry, random)
-        self._reader = Reader(self._timeline, options.info)
+        self._reader = Reader(self._sender.timeline, options.info)
         self._unread = Unread(limits.unread_events)
+        self._turn = Turn(self._unread, self._sender.ledger)
         self._counters = Counters()
         self._endpointing = Endpointing(endpointer, rate) if endpointer and options.info.endpointing else None
         self._input_ended = False
         self._failure: SttError | None = None  # what broke the present session, before its transport is gone
-        self._last_failure: SttError | None = None
-        self._fatal: SttError | None = None  # a failure that no attempt would mend
-        self._delay = 0.0  # until the next attempt
         self._expired = False  # the finish ended without what it waited for
-        self._reauthorized = False  # the one new attempt after a refused token was made
         self._hears_speech = False  # this model sends more than finals, so that silence means something
         self._exact = 0  # position up to which finals with times of their own speak
         self._estimated = 0  # samples acknowledged by estimate since the last such final
-        self._last_text: SpeechEvent | None = None  # the open turn's last interim or preflight
         self._session_id: str | None = None
         self._connecting_at = 0.0
-        self._opened_at: float | None = None  # of the present transport, as long as its age may end an outage
-        self._backlog = 0  # samples that a resumed session sends at the replay pace
 
     # Looks.
 
@@ -180,6 +160,11 @@ class Connection(Peer[ServerMessage]):
     def link_state(self) -> LinkState:
         """Where the transport is."""
         return self._link.state
+
+    @property
+    def speaking(self) -> bool:
+        """Whether a turn is open."""
+        return self._turn.speaking
 
     @property
     def finished(self) -> bool:
@@ -209,11 +194,11 @@ class Connection(Peer[ServerMessage]):
     @property
     def pending(self) -> bool:
         """Whether ``take_actions`` has something to give: cheap enough to ask after every push."""
-        if self._outbox or self._liveness.due:
+        if self._outbox or self._sender.liveness.due:
             return True
         if self._link.state is not LinkState.UP:
             return False
-        return self._may_send() and (self._ring.ready or self._may_finalize())
+        return self._sender.may_send(self._now) and (self._ring.ready or self._may_finalize())
 
     @property
     def stats(self) -> Stats:
@@ -226,10 +211,10 @@ class Connection(Peer[ServerMessage]):
             messages_sent=counters.messages_sent,
             messages_received=counters.messages_received,
             diagnostics=counters.diagnostics,
-            finals=counters.finals,
+            finals=self._turn.finals,
             audio_pushed=self._ring.pushed / rate,
-            audio_sent=self._ledger.unique / rate,
-            audio_resent=self._ledger.resent / rate,
+            audio_sent=self._sender.ledger.unique / rate,
+            audio_resent=self._sender.ledger.resent / rate,
             audio_dropped=counters.dropped / rate,
             audio_unsent=self._ring.unsent / rate,
             audio_unacknowledged=self._ring.unacknowledged / rate,
@@ -347,42 +332,27 @@ class Connection(Peer[ServerMessage]):
         if not self._heard(now):
             return
         self._counters.messages_received += 1
-        try:
-            message = decode_server(data, self._limits)
-        except NotUsable as problem:
-            self._diagnose("invalid_message", problem.reason)
-            return
-        if isinstance(message, Unrecognized):
-            self._diagnose("unknown_type", f"type of {message.type_length} characters")
-            return
-        if message.problems and not isinstance(message, Transcript):
-            self._diagnose("invalid_field", ", ".join(message.problems))
-        try:
-            self._listen(message.trigger, message)
-        except MissingRow as missing:
-            self._diagnose("unexpected_message", str(missing))
-        self._judge_finish()
+        self._receive(data)
+        self._after_inbound()
 
     def receive_binary(self, data: Buffer, now: float) -> None:
         """A binary message arrived: there are none in this protocol, so it is skipped (PROTOCOL 3.4)."""
         if self._heard(now):
             self._counters.messages_received += 1
             self._diagnose("binary_message", f"{memoryview(data).nbytes} bytes")
+            self._after_inbound()
 
     def transport_alive(self, now: float) -> None:
         """A pong arrived: the audio sent before its ping is confirmed."""
         if not self._heard(now):
             return
-        liveness = self._liveness
+        liveness = self._sender.liveness
         if liveness.asked is not None:
             self._counters.round_trip = self._now - liveness.asked
         liveness.answered()
-        self._arm_liveness()
         if self._hears_speech and not self.speaking:
-            # Silence acknowledges itself, but for the stretch in which a turn may just be beginning.
-            lookback = round(self._limits.lookback * self.options.sample_rate)
-            self._ring.acknowledge(self._timeline.position_of(liveness.confirmed) - lookback)
-        self._judge_finish()
+            self._sender.acknowledge_silence()
+        self._after_inbound()
 
     def transport_closed(
         self,
@@ -405,7 +375,7 @@ class Connection(Peer[ServerMessage]):
         self._counters.failures += self._link.state is not LinkState.CLOSING
         failure = self._failure or self._failure_of(code, reason, http_status, retry_after, error)
         self._cancel(*_TRANSPORT_TIMERS)
-        self._liveness.due = False
+        self._sender.liveness.due = False
         self._outbox.clear()
         self._session.step("closed")
         self._step_link(self._class_of(failure, code))
@@ -424,16 +394,16 @@ class Connection(Peer[ServerMessage]):
         if room <= 0:
             if self._outbox and self._outbox[-1] == ABORT:
                 actions.append(self._outbox.pop())
-            self._take_ping(actions, self._liveness.accepted)
+            self._take_ping(actions, self._sender.liveness.accepted)
             return actions
-        self._liveness.accepted = self._timeline.count
+        self._sender.liveness.accepted = self._sender.timeline.count
         while self._outbox and room:
             action = self._outbox.popleft()
             room -= isinstance(action, bytes)
             actions.append(action)
         if self._link.state is LinkState.UP and not self._outbox:
             self._take_audio(actions, room)
-        self._take_ping(actions, self._timeline.count)
+        self._take_ping(actions, self._sender.timeline.count)
         self._counters.messages_sent += sum(isinstance(action, bytes) for action in actions)
         return actions
 
@@ -443,7 +413,7 @@ class Connection(Peer[ServerMessage]):
         events = self._unread.take()
         if full and self._link.state is LinkState.UP:
             # Liveness stood still while nobody read; it goes on from here.
-            self._liveness.heard = self._now
+            self._sender.liveness.heard = self._now
             self._arm_liveness()
         return events
 
@@ -452,38 +422,16 @@ class Connection(Peer[ServerMessage]):
     def _class_of(self, failure: SttError, code: int) -> str:
         """Name what a closed transport means (CONTRACT decisions 5 to 7)."""
         if self._link.state is LinkState.CLOSING:
-            return "closed_fail" if self._fatal else "closed_end"
+            return "closed_fail" if self._outage.fatal else "closed_end"
         if self._input_ended:
             orderly = code == 1000 and self._failure is None and self._drain.acknowledged and not self.speaking
             if orderly or not self._ring.unacknowledged:
                 return "closed_end"
-        self._last_failure = self._fatal = failure
-        kind = verdict(failure)
-        if kind is Verdict.PERMANENT or (kind is Verdict.UNAUTHORIZED and self._reauthorized):
-            return "closed_fail"
-        self._fatal = None
-        if self._drain.barren:
+        trigger = self._outage.failed(failure, self._now)
+        if trigger != "closed_fail" and self._drain.barren:
             self._expired = True
             return "closed_end"
-        if self._opened_at is not None and self._now - self._opened_at >= PROOF:
-            self._works()
-        if not self._outage.failed(self._now):
-            seconds = self._outage.policy.outage
-            self._fatal = OutageExceeded(
-                f"no working session for {seconds:g} s: the last attempt failed with {failure}",
-                phase=failure.phase,
-                close_code=failure.close_code,
-                http_status=failure.http_status,
-                session_id=failure.session_id,
-            )
-            self._fatal.__cause__ = failure
-            return "closed_fail"
-        if kind is Verdict.UNAUTHORIZED:
-            self._reauthorized = True
-            self._delay = 0.0
-            return "closed_again"
-        self._delay = self._outage.delay(failure.retry_after)
-        return "closed_retry"
+        return trigger
 
     def _failure_of(
         self, code: int, reason: str, http_status: int | None, retry_after: float | None, error: BaseException | None
@@ -496,13 +444,7 @@ class Connection(Peer[ServerMessage]):
         elif self._link.state is LinkState.UP:
             failure = lost(code, reason, session_id=self._session_id)
         else:
-            cause = f"{type(error).__name__}: {error}" if error is not None else reason or "the connection was closed"
-            failure = ConnectError(
-                f"could not connect to {self.options.base_url} ({safe_text(cause)}): check that the gateway runs there",
-                phase="connect",
-                close_code=code,
-                retry_after=retry_after,
-            )
+            failure = dial_failure(self.options.base_url, reason, error)
         failure.__cause__ = error
         return failure
 
@@ -513,7 +455,7 @@ class Connection(Peer[ServerMessage]):
         if self._input_ended and not self._ring.unacknowledged:
             self._finish()
         elif verdict(failure) is Verdict.PERMANENT:
-            self._fatal = failure
+            self._outage.fatal = failure
             self._finish()
         else:
             self._failure = failure
@@ -549,7 +491,7 @@ class Connection(Peer[ServerMessage]):
 
     def _connect(self) -> None:
         self._failure = None
-        self._opened_at = None
+        self._outage.dialling()
         self._connecting_at = self._now
         options, model = self.options, self._settings.model
         if model != options.model:
@@ -560,42 +502,38 @@ class Connection(Peer[ServerMessage]):
         self._timers[Timer.CONNECT] = self._now + self._outage.policy.connect_timeout
 
     def _arm_backoff(self) -> None:
-        self._timers[Timer.BACKOFF] = self._now + self._delay
+        self._timers[Timer.BACKOFF] = self._now + self._outage.delay
 
     def _arm_close(self) -> None:
         self._cancel(*_TRANSPORT_TIMERS)
         self._timers[Timer.CLOSE] = self._now + self._limits.close
 
     def _open_session(self) -> None:
-        rate = self.options.sample_rate
         self._cancel(Timer.CONNECT)
         self._counters.sessions += 1
         self._counters.connect_latency = self._now - self._connecting_at
-        self._opened_at = self._now
+        failures = self._outage.failures
+        self._outage.opened(self._now)
         self._session_id = None
-        self._timeline.begin(self._ring.position)
         self._reader.begin()
         self._drain.begin_session()
-        self._liveness.begin(self._now)
+        self._sender.begin(self._now, resumed=failures > 0)
         self._arm_liveness()
         self._session.step("opened")
         self._say("client:session.create", encode_session_create(self._settings.create()))
-        self._backlog = 0
-        if self._outage.failures:
-            self._backlog = self._ring.unsent
+        if failures:
+            rate = self.options.sample_rate
             self._tell(
                 Resumed(
-                    self._outage.failures,
+                    failures,
                     audio_time=self._ring.position / rate,
                     resent_duration=self._ring.to_resend / rate,
                     estimated_duration=self._estimated / rate,
                 )
             )
-        if isinstance(self._last_failure, ConnectError):
-            self._reauthorized = False
 
     def _leave_session(self) -> None:
-        self._liveness.due = False
+        self._sender.liveness.due = False
         self._say("client:session.close", CLOSE)
 
     def _disconnect(self) -> None:
@@ -612,8 +550,9 @@ class Connection(Peer[ServerMessage]):
             self._tell_dropped(span, "unacknowledged")
 
     def _tell_retry(self) -> None:
-        assert self._last_failure is not None  # noqa: S101 (set by _class_of, which chose the row)
-        self._tell(Reconnecting(self._outage.failures, self._delay, self._last_failure))
+        outage = self._outage
+        if outage.last is not None:
+            self._tell(Reconnecting(outage.failures, outage.delay, outage.last))
 
     def _end(self) -> None:
         failure: SttError | None = None
@@ -624,7 +563,7 @@ class Connection(Peer[ServerMessage]):
                 session_id=self._session_id,
             )
         elif self._expired and self._ring.never_sent:
-            failure = self._last_failure or FinalizeTimeout(
+            failure = self._outage.last or FinalizeTimeout(
                 "the gateway did not take all audio in time: raise Limits.drain, or push no faster than it listens",
                 phase="finalize",
                 session_id=self._session_id,
@@ -632,10 +571,10 @@ class Connection(Peer[ServerMessage]):
         self._conclude(failure)
 
     def _fail(self) -> None:
-        self._conclude(self._fatal)
+        self._conclude(self._outage.fatal)
 
     def _conclude(self, failure: SttError | None) -> None:
-        self._turn("stream_over")
+        self._step_turn("stream_over")
         self._timers.clear()
         self.error = failure
         if failure is None:
@@ -664,12 +603,13 @@ class Connection(Peer[ServerMessage]):
 
     def _on_created(self, message: SessionCreatedMessage) -> None:
         self._session_id = message.session_id or self._session_id
+        self._turn.request_id = self._session_id or ""
         self._tell(SessionCreated(message.session_id))
 
     def _on_speech(self, message: StartOfSpeech | Transcript) -> None:
         if isinstance(message, StartOfSpeech):
             self._hears_speech = True
-            self._turn(message.trigger)
+            self._step_turn(message.trigger)
             return
         rate = self.options.sample_rate
         final = message.kind is TranscriptKind.FINAL
@@ -694,7 +634,7 @@ class Connection(Peer[ServerMessage]):
             self._hears_speech = True
             self._drain.interim_came(text, self._now)
             trigger = message.trigger
-        self._turn(
+        self._step_turn(
             trigger,
             SpeechEvent(
                 _EVENT_TYPES[message.kind],
@@ -712,14 +652,14 @@ class Connection(Peer[ServerMessage]):
             self._exact = max(self._exact, final.end)
             self._estimated = 0
         elif final.data.text or drain.finalize_at is not None:
-            samples = self._ring.acknowledge(self._timeline.position)
+            samples = self._ring.acknowledge(self._sender.timeline.position)
             self._estimated += samples
         else:
             return
-        self._timeline.forget(self._ring.acknowledged)
+        self._sender.timeline.forget(self._ring.acknowledged)
         if samples:
             drain.fruitful = True
-            self._works()
+            self._outage.works()
 
     def _on_finalized(self, _: ServerMessage) -> None:
         self._drain.finalized(self._now)
@@ -744,57 +684,12 @@ class Connection(Peer[ServerMessage]):
         SessionEffect.ERROR: _on_error,
     }
 
-    # Speech effects: the turn.
-
-    def _turn(self, trigger: str, transcript: SpeechEvent | None = None) -> None:
-        for effect in self._speech.step(trigger):
-            self._TURN[effect](self, transcript)
-
-    def _tell_start(self, _: SpeechEvent | None) -> None:
-        self._tell_speech(SpeechEventType.START_OF_SPEECH)
-
-    def _tell_interim(self, transcript: SpeechEvent) -> None:
-        self._last_text = transcript
-        self._unread.interim(transcript)
-        self._rest_if_full()
-
-    def _tell_preflight(self, transcript: SpeechEvent) -> None:
-        self._last_text = transcript
-        self._tell(transcript)
-
-    def _tell_usage(self, transcript: SpeechEvent | None) -> None:
-        usage = self._ledger.report()
-        if usage is not None:
-            request_id = transcript.request_id if transcript is not None else self._session_id or ""
-            self._tell_speech(SpeechEventType.RECOGNITION_USAGE, request_id, usage)
-
-    def _tell_final(self, transcript: SpeechEvent) -> None:
-        self._counters.finals += 1
-        self._tell(transcript)
-
-    def _promote(self, _: SpeechEvent | None) -> None:
-        if self._last_text is not None:
-            self._tell_final(self._last_text._replace(type=SpeechEventType.FINAL_TRANSCRIPT, promoted=True))
-
-    def _tell_end(self, _: SpeechEvent | None) -> None:
-        self._last_text = None
-        self._tell_speech(SpeechEventType.END_OF_SPEECH)
-
-    def _deferred_settings(self, _: SpeechEvent | None) -> None:
-        settings = self._settings.take_deferred() if self._may_update() else None
-        if settings is not None:
-            self._send_settings(settings)
-
-    _TURN: ClassVar[Mapping[StrEnum, Callable[[Connection, Any], None]]] = {
-        SpeechEffect.START: _tell_start,
-        SpeechEffect.INTERIM: _tell_interim,
-        SpeechEffect.PREFLIGHT: _tell_preflight,
-        SpeechEffect.USAGE: _tell_usage,
-        SpeechEffect.FINAL: _tell_final,
-        SpeechEffect.PROMOTE: _promote,
-        SpeechEffect.END: _tell_end,
-        SpeechEffect.SETTINGS: _deferred_settings,
-    }
+    def _step_turn(self, trigger: str, transcript: SpeechEvent | None = None) -> None:
+        self._turn.audio_time = self._ring.handed / self.options.sample_rate
+        if self._turn.step(trigger, transcript) and self._may_update():
+            settings = self._settings.take_deferred()
+            if settings is not None:
+                self._send_settings(settings)
 
     # Timers.
 
@@ -812,22 +707,19 @@ class Connection(Peer[ServerMessage]):
     def _close_timeout(self) -> None:
         self._step_link("close_timeout")
 
-    def _ask(self) -> None:
-        self._liveness.expire(self._now)
+    def _ping_timeout(self) -> None:
+        self._sender.liveness.expire(self._now)
 
     def _lost_timeout(self) -> None:
-        if not self._liveness.expire(self._now):
+        liveness = self._sender.liveness
+        if not liveness.expire(self._now):
             return
-        silent = self._now - self._liveness.heard
         self._failure = ConnectionLost(
-            f"nothing was heard from the gateway for {silent:.1f} s: check the network",
+            f"nothing was heard from the gateway for {self._now - liveness.heard:.1f} s: check the network",
             phase="session",
             session_id=self._session_id,
         )
-        # A session that only waited proves nothing; one that was heard long enough does.
-        if self._opened_at is not None and self._liveness.heard - self._opened_at >= PROOF:
-            self._works()
-        self._opened_at = None
+        self._outage.timed_out(liveness.heard)
         self._step_link("lost")
 
     def _pace(self) -> None:
@@ -841,7 +733,7 @@ class Connection(Peer[ServerMessage]):
         Timer.CONNECT: _connect_timeout,
         Timer.BACKOFF: _backoff_timeout,
         Timer.CLOSE: _close_timeout,
-        Timer.PING: _ask,
+        Timer.PING: _ping_timeout,
         Timer.LOST: _lost_timeout,
         Timer.PACE: _pace,
         Timer.QUIET: _judge_finish,
@@ -850,43 +742,15 @@ class Connection(Peer[ServerMessage]):
 
     # Sending.
 
-    def _may_send(self) -> bool:
-        """Whether neither back-pressure nor pace holds the next audio message."""
-        count = self._timeline.count
-        if count + self._ring.chunk > self._liveness.allowed():
-            return False
-        return count >= self._backlog or self._pace_due(count) <= self._now + EPSILON
-
-    def _pace_due(self, count: int) -> float:
-        opened_at = self._opened_at or 0.0
-        return opened_at + count / (self._limits.replay_pace * self.options.sample_rate)
-
     def _may_finalize(self) -> bool:
         return self._input_ended and self._drain.finalize_at is None and not self._ring.unsent
 
     def _take_audio(self, actions: list[Action], room: int) -> None:
-        ring, timeline, ledger = self._ring, self._timeline, self._ledger
-        speaks = False
-        while room and self._may_send():
-            item = ring.take()
-            if item is None:
-                break
-            room -= 1
-            if isinstance(item, Mark):
-                self._session.step("client:session.finalize")
-                actions.append(FINALIZE)
-                speaks = False
-                continue
-            if not speaks:
-                # One step for a run of messages: all of them would take the same row.
-                self._session.step("client:input_audio")
-                speaks = True
-            samples = len(item.pcm) // SAMPLE_BYTES
-            ledger.hand_over(samples, item.fresh)
-            timeline.sent(item.position, samples)
-            actions.append(encode_audio(item.pcm))
-        if timeline.count < self._backlog and ring.ready:
-            self._timers[Timer.PACE] = max(self._now, self._pace_due(timeline.count))
+        sender = self._sender
+        room = sender.take(actions, room, self._now, self._session)
+        due = sender.pace_deadline()
+        if due is not None:
+            self._timers[Timer.PACE] = max(self._now, due)
         if room and self._may_finalize():
             self._session.step("client:session.finalize")
             actions.append(FINALIZE)
@@ -894,7 +758,7 @@ class Connection(Peer[ServerMessage]):
             self._judge_finish()
 
     def _take_ping(self, actions: list[Action], sent: int) -> None:
-        liveness = self._liveness
+        liveness = self._sender.liveness
         if self._link.state is LinkState.UP and (liveness.due or liveness.wants_ping(sent)):
             liveness.take_ping(self._now, sent)
             actions.append(PING)
@@ -915,40 +779,45 @@ class Connection(Peer[ServerMessage]):
         self._advance(now)
         if self._link.state not in _LISTENING:
             return False
-        self._liveness.heard = self._now
-        self._arm_liveness()
+        self._sender.liveness.heard = self._now
         return True
 
-    def _works(self) -> None:
-        """The stream works: an outage is over."""
-        self._outage.over()
-        self._reauthorized = False
+    def _receive(self, data: str | bytes | bytearray | memoryview) -> None:
+        self._counters.messages_received += 1
+        try:
+            message = decode_server(data, self._limits)
+        except NotUsable as problem:
+            self._diagnose("invalid_message", problem.reason)
+            return
+        if isinstance(message, Unrecognized):
+            self._diagnose("unknown_type", f"type of {message.type_length} characters")
+            return
+        if message.problems and not isinstance(message, Transcript):
+            self._diagnose("invalid_field", ", ".join(message.problems))
+        try:
+            self._listen(message.trigger, message)
+        except MissingRow as missing:
+            self._diagnose("unexpected_message", str(missing))
+
+    def _after_inbound(self) -> None:
+        self._arm_liveness()
+        self._judge_finish()
 
     def _arm_liveness(self) -> None:
-        timers, liveness = self._timers, self._liveness
+        timers, liveness = self._timers, self._sender.liveness
         timers.pop(Timer.PING, None)
         timers.pop(Timer.LOST, None)
         deadline = liveness.deadline()
         if deadline is not None and self._link.state is LinkState.UP and not self._unread.full:
             timers[Timer.PING if liveness.asked is None else Timer.LOST] = deadline
 
-    def _rest_if_full(self) -> None:
-        if self._unread.full:
-            self._cancel(Timer.PING, Timer.LOST)
-
     def _tell(self, event: Event) -> None:
         self._unread.append(event)
-        self._rest_if_full()
-
-    def _tell_speech(self, kind: SpeechEventType, request_id: str = "", usage: RecognitionUsage | None = None) -> None:
-        audio_time = self._ring.handed / self.options.sample_rate
-        self._tell(SpeechEvent(kind, request_id, recognition_usage=usage, audio_time=audio_time))
 
     def _tell_dropped(self, span: Span, cause: str) -> None:
         rate = self.options.sample_rate
         self._counters.dropped += span.end - span.start
         self._unread.dropped(span.start / rate, span.end / rate, cause)
-        self._rest_if_full()
 
     def _diagnose(self, kind: str, detail: str) -> None:
         self._counters.diagnostics += 1

@@ -314,6 +314,14 @@ def lost(code: int, reason: str, *, session_id: str | None = None, phase: str = 
     return ConnectionLost(message, phase=phase, close_code=code, session_id=session_id)
 
 
+def dial_failure(base_url: str, reason: str, error: BaseException | None) -> ConnectError:
+    """Build the error for a transport that did not open and whose server gave no HTTP answer."""
+    cause = f"{type(error).__name__}: {error}" if error is not None else reason or "the connection was closed"
+    return ConnectError(
+        f"could not connect to {base_url} ({safe_text(cause)}): check that the gateway runs there", phase="connect"
+    )
+
+
 def verdict(error: SttError) -> Verdict:
     """Say what a failure means for the next attempt (CONTRACT decision 6)."""
     if isinstance(error, TlsError | InsecureTransport | UnexpectedRedirect | LocalProtocolError):

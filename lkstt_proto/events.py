@@ -29,6 +29,14 @@ class SpeechEventType(StrEnum):
     END_OF_SPEECH = "end_of_speech"
 
 
+def _private_repr(value: Any) -> str:
+    """Show all fields but what was said: a repr ends up in logs and tracebacks, and speech must not."""
+    shown = {**value._asdict(), "text": f"<{len(value.text)} characters>"}
+    if shown.get("metadata"):
+        shown["metadata"] = f"<{len(shown['metadata'])} keys>"
+    return f"{type(value).__name__}({', '.join(f'{name}={field}' for name, field in shown.items())})"
+
+
 class TimedWord(NamedTuple):
     """One word with its place in the stream (PROTOCOL 3.1)."""
 
@@ -40,6 +48,9 @@ class TimedWord(NamedTuple):
     confidence: float = 0.0
     """0 to 1; 0 when the gateway gave none."""
     speaker_id: str | None = None
+
+    def __repr__(self) -> str:
+        return _private_repr(self)
 
 
 class SpeechData(NamedTuple):
@@ -58,6 +69,9 @@ class SpeechData(NamedTuple):
     words: tuple[TimedWord, ...] = ()
     metadata: Mapping[str, Any] | None = None
     """The provider's own ``extra`` object, untouched; None when absent or empty."""
+
+    def __repr__(self) -> str:
+        return _private_repr(self)
 
 
 class RecognitionUsage(NamedTuple):

@@ -25,7 +25,7 @@ from .events import (
     SettingsChanged,
     SpeechData,
 )
-from .machine import MissingRow
+from .machine import Machine, MissingRow
 from .messages import (
     SESSION_CLOSED,
     SESSION_FINALIZED,
@@ -43,7 +43,7 @@ from .messages import (
 )
 from .options import Limits
 from .peer import BATCH, Peer, Timer
-from .tables import SessionEffect
+from .tables import SPEECH, SessionEffect, SpeechState
 from .wirejson import NotUsable
 
 INACTIVITY_CODE = 2007
@@ -67,7 +67,7 @@ class GatewayLimits:
 class Gateway(Peer[ClientMessage]):
     """One session, seen from the gateway. Times in what it is told and tells are seconds into the session's audio."""
 
-    __slots__ = ("_closing", "_counts", "_events", "_patience", "_rate", "_session_id")
+    __slots__ = ("_closing", "_counts", "_events", "_patience", "_rate", "_session_id", "_speech")
 
     def __init__(
         self,
@@ -82,8 +82,14 @@ class Gateway(Peer[ClientMessage]):
         self._counts = 0
         self._session_id: str | None = None
         self._closing = False
+        self._speech = Machine(SPEECH)
 
     # Looks.
+
+    @property
+    def speaking(self) -> bool:
+        """Whether a turn is open."""
+        return self._speech.state is SpeechState.SPEAKING
 
     @property
     def closing(self) -> bool:

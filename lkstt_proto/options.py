@@ -170,7 +170,7 @@ class Limits:
     words: int = field(default=4096, validator=_count(0))
     """Words of one transcript; over it all are dropped."""
     text: int = field(default=65536, validator=_count(1))
-    """Characters of one transcript's text."""
+    """UTF-8 bytes of one transcript's text."""
     name: int = field(default=256, validator=_count(1))
     """Characters of an id or a language."""
 

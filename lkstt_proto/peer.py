@@ -13,12 +13,10 @@ from typing import Any, ClassVar, Generic, TypeVar
 from .actions import Action
 from .machine import Machine
 from .options import Limits
-from .tables import SESSION, SPEECH, SessionState, SpeechState
+from .sender import EPSILON
+from .tables import SESSION, SessionState
 
 MessageT = TypeVar("MessageT")
-
-EPSILON = 1e-6
-"""Seconds by which a timer may be early: clocks and sums of floats are not exact."""
 
 BATCH = 16
 """Messages given at a time: enough to fill a socket, few enough that a slow one is noticed soon."""
@@ -40,7 +38,7 @@ class Timer(StrEnum):
 class Peer(Generic[MessageT]):
     """One end of a session in memory."""
 
-    __slots__ = ("_limits", "_now", "_outbox", "_session", "_speech", "_timers")
+    __slots__ = ("_limits", "_now", "_outbox", "_session", "_timers")
 
     # Plain functions and not bound methods: an object that holds methods of its own waits for the garbage collector.
     _HEARD: ClassVar[Mapping[StrEnum, Callable[[Any, Any], None]]]
@@ -54,17 +52,11 @@ class Peer(Generic[MessageT]):
         self._now = float("-inf")
         self._outbox: deque[Action] = deque()
         self._session = Machine(SESSION)
-        self._speech = Machine(SPEECH)
 
     @property
     def session_state(self) -> SessionState:
         """What was said on the present transport."""
         return self._session.state
-
-    @property
-    def speaking(self) -> bool:
-        """Whether a turn is open."""
-        return self._speech.state is SpeechState.SPEAKING
 
     @property
     def deadline(self) -> float | None:

@@ -52,20 +52,22 @@ class Reader:
         """
         timeline = self._timeline
         problems = message.problems
-        session_start = message.start or 0.0
-        session_end = session_start + (message.duration or 0.0)
-        end = None
         start_time = end_time = timeline.position / timeline.rate
-        if message.duration and "start" not in problems and self._trusts(session_start, session_end, final=final):
-            sent = timeline.seconds + TOLERANCE
-            if session_start > sent:
+        end = None
+        if self._trusted and message.duration and "start" not in problems:
+            sent = timeline.seconds
+            session_start = message.start or 0.0
+            session_end = session_start + message.duration
+            if session_start > sent + TOLERANCE:
                 problems = (*problems, "start")
             else:
-                if session_end > sent:
+                if session_end > sent + TOLERANCE:
                     problems = (*problems, "duration")
-                start_time = timeline.start(session_start)
-                end_time = max(start_time, timeline.end(session_end))
-                end = timeline.end_position(session_end)
+                session_end = min(session_end, sent)
+                if not final or self._follows(session_start, session_end):
+                    start_time = timeline.start(session_start)
+                    end_time = max(start_time, timeline.end(session_end))
+                    end = timeline.end_position(session_end)
         if end is None:
             start_time = min(since, end_time)
         data = SpeechData(
@@ -80,17 +82,16 @@ class Reader:
         )
         return Reading(data, end, problems)
 
-    def _trusts(self, start: float, end: float, *, final: bool) -> bool:
-        """Whether these session times mean anything (CONTRACT decision 2).
+    def _follows(self, start: float, end: float) -> bool:
+        """Whether a final's session times fit behind those of the last one (CONTRACT decision 2).
 
-        A final that ends before the last one started tells that the gateway's own clock began again: from there on,
-        nothing that this session says of time can be placed.
+        An end before the last final's start tells that the gateway's own clock began again: from there on, nothing that
+        this session says of time can be placed.
         """
-        if final and self._trusted:
-            if end < self._last_start:
-                self._trusted = False
-            elif end > self._last_end:
-                self._last_start, self._last_end = start, end
+        if end < self._last_start:
+            self._trusted = False
+        elif end > self._last_end:
+            self._last_start, self._last_end = start, end
         return self._trusted
 
     def _words(self, words: tuple[Word, ...], segment_start: float) -> tuple[TimedWord, ...]:

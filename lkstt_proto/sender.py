@@ -1,0 +1,93 @@
+"""Audio on its way out: what may be sent now, and the account of what was.
+
+Three things hold audio back: a message that is not full yet, a peer that has not confirmed what it got
+(``Limits.ahead``), and the pace of a resumed session's backlog. Nothing is encoded before it is taken.
+"""
+
+from __future__ import annotations
+
+from attrs import define, field
+
+from .actions import Action
+from .audio import SAMPLE_BYTES, Mark, Ring, Timeline
+from .ledger import Ledger
+from .liveness import Liveness
+from .machine import Machine
+from .messages import FINALIZE, encode_audio
+from .options import Limits
+from .tables import SessionState
+
+EPSILON = 1e-6
+"""Seconds by which a timer may be early: clocks and sums of floats are not exact."""
+
+
+@define
+class Sender:
+    """Sends one stream's audio, session after session."""
+
+    limits: Limits
+    rate: int
+    ring: Ring = field(init=False)
+    timeline: Timeline = field(init=False)
+    ledger: Ledger = field(init=False)
+    liveness: Liveness = field(init=False)
+    _opened_at: float = 0.0
+    _backlog: int = 0
+
+    def __attrs_post_init__(self) -> None:
+        self.ring = Ring(chunk=max(1, self.rate // 20), capacity=round(self.limits.audio_buffer * self.rate))
+        self.timeline = Timeline(self.rate)
+        self.timeline.begin(0)
+        self.ledger = Ledger(self.rate)
+        self.liveness = Liveness(self.limits, self.rate)
+
+    def begin(self, now: float, *, resumed: bool) -> None:
+        """A transport opened; what waits for a ``resumed`` session goes out at the replay pace."""
+        self.timeline.begin(self.ring.position)
+        self.liveness.begin(now)
+        self._opened_at = now
+        self._backlog = self.ring.unsent if resumed else 0
+
+    def may_send(self, now: float) -> bool:
+        """Whether neither back-pressure nor pace holds the next message."""
+        count = self.timeline.count
+        if count + self.ring.chunk > self.liveness.allowed():
+            return False
+        return count >= self._backlog or self._due(count) <= now + EPSILON
+
+    def pace_deadline(self) -> float | None:
+        """When the next message of the backlog may go; None when nothing waits for its pace."""
+        count = self.timeline.count
+        return self._due(count) if count < self._backlog and self.ring.ready else None
+
+    def take(self, actions: list[Action], room: int, now: float, session: Machine[SessionState]) -> int:
+        """Append up to ``room`` messages that may go now; return how much room is left."""
+        ring = self.ring
+        speaks = False
+        while room and self.may_send(now):
+            item = ring.take()
+            if item is None:
+                break
+            room -= 1
+            if isinstance(item, Mark):
+                session.step("client:session.finalize")
+                actions.append(FINALIZE)
+                speaks = False
+                continue
+            if not speaks:
+                # One step for a run of messages: all of them would take the same row.
+                session.step("client:input_audio")
+                speaks = True
+            samples = len(item.pcm) // SAMPLE_BYTES
+            self.ledger.hand_over(samples, item.fresh)
+            self.timeline.sent(item.position, samples)
+            actions.append(encode_audio(item.pcm))
+        return room
+
+    def acknowledge_silence(self) -> None:
+        """Be done with confirmed audio, but for the stretch in which a turn may just be beginning."""
+        confirmed = self.timeline.position_of(self.liveness.confirmed)
+        self.ring.acknowledge(confirmed - round(self.limits.lookback * self.rate))
+
+    def _due(self, count: int) -> float:
+        return self._opened_at + count / (self.limits.replay_pace * self.rate)

@@ -1,0 +1,87 @@
+"""The turn: the speech table's effects as events, in the order that applications rely on (CONTRACT decision 4)."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from enum import StrEnum
+from typing import Any, ClassVar
+
+from .events import RecognitionUsage, SpeechEvent, SpeechEventType
+from .ledger import Ledger
+from .machine import Machine
+from .tables import SPEECH, SpeechEffect, SpeechState
+from .unread import Unread
+
+
+class Turn:
+    """Steps the speech table and tells what it says."""
+
+    __slots__ = ("_last", "_ledger", "_machine", "_unread", "audio_time", "finals", "request_id")
+
+    def __init__(self, unread: Unread, ledger: Ledger) -> None:
+        self._machine = Machine(SPEECH)
+        self._unread = unread
+        self._ledger = ledger
+        self._last: SpeechEvent | None = None  # the open turn's last interim or preflight
+        self.finals = 0
+        self.audio_time = 0.0
+        """Highest stream position handed to the transport, in seconds: kept up to date by the owner."""
+        self.request_id = ""
+        """The id of what no transcript names."""
+
+    @property
+    def speaking(self) -> bool:
+        """Whether a turn is open."""
+        return self._machine.state is SpeechState.SPEAKING
+
+    def step(self, trigger: str, transcript: SpeechEvent | None = None) -> bool:
+        """Move along ``trigger`` and tell what follows; return whether settings that waited for the end are due."""
+        settings = False
+        for effect in self._machine.step(trigger):
+            if effect is SpeechEffect.SETTINGS:
+                settings = True
+            else:
+                self._TELL[effect](self, transcript)
+        return settings
+
+    def _start(self, _: SpeechEvent | None) -> None:
+        self._tell(SpeechEventType.START_OF_SPEECH)
+
+    def _interim(self, transcript: SpeechEvent) -> None:
+        self._last = transcript
+        self._unread.interim(transcript)
+
+    def _preflight(self, transcript: SpeechEvent) -> None:
+        self._last = transcript
+        self._unread.append(transcript)
+
+    def _usage(self, transcript: SpeechEvent | None) -> None:
+        usage = self._ledger.report()
+        if usage is not None:
+            request_id = self.request_id if transcript is None else transcript.request_id
+            self._tell(SpeechEventType.RECOGNITION_USAGE, request_id, usage)
+
+    def _final(self, transcript: SpeechEvent) -> None:
+        self.finals += 1
+        self._unread.append(transcript)
+
+    def _promote(self, _: SpeechEvent | None) -> None:
+        if self._last is not None:
+            self._final(self._last._replace(type=SpeechEventType.FINAL_TRANSCRIPT, promoted=True))
+
+    def _end(self, _: SpeechEvent | None) -> None:
+        self._last = None
+        self._tell(SpeechEventType.END_OF_SPEECH)
+
+    _TELL: ClassVar[Mapping[StrEnum, Callable[[Turn, Any], None]]] = {
+        SpeechEffect.START: _start,
+        SpeechEffect.INTERIM: _interim,
+        SpeechEffect.PREFLIGHT: _preflight,
+        SpeechEffect.USAGE: _usage,
+        SpeechEffect.FINAL: _final,
+        SpeechEffect.PROMOTE: _promote,
+        SpeechEffect.END: _end,
+    }
+
+    def _tell(self, kind: SpeechEventType, request_id: str = "", usage: RecognitionUsage | None = None) -> None:
+        self._unread.append(SpeechEvent(kind, request_id, (), usage, self.audio_time))
