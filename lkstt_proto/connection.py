@@ -16,21 +16,17 @@ from collections.abc import Callable, Mapping
 from enum import StrEnum
 from typing import TYPE_CHECKING, Any, ClassVar
 
-from .actions import Action, Connect, Disconnect, Ping
+from .actions import Action, Ping
 from .audio import Span
 from .drain import Drain
 from .endpointing import Endpointer, Endpointing
 from .errors import (
-    ConnectError,
     ConnectionLost,
     FinalizeTimeout,
     LocalProtocolError,
     SttError,
     Verdict,
-    dial_failure,
     gateway_failure,
-    http_failure,
-    lost,
     verdict,
 )
 from .events import (
@@ -41,11 +37,12 @@ from .events import (
     Resumed,
     SessionCreated,
     SpeechEvent,
-    SpeechEventType,
     StreamEnded,
     StreamFailed,
 )
-from .machine import Machine, MissingRow
+from .hearing import Hearing
+from .link import ABORT, Link
+from .machine import MissingRow
 from .messages import (
     CLOSE,
     FINALIZE,
@@ -54,20 +51,18 @@ from .messages import (
     SessionCreatedMessage,
     StartOfSpeech,
     Transcript,
-    TranscriptKind,
     Unrecognized,
     decode_server,
     encode_session_create,
     encode_session_update,
 )
 from .options import Limits, RetryPolicy, STTOptions
-from .peer import BATCH, Peer, Timer
+from .peer import BATCH, Timer
 from .retry import Outage
 from .sender import EPSILON, Sender
-from .settings import UNCHANGED, Settings, Unchanged
-from .speech import Reader, Reading
+from .settings import UNCHANGED, Unchanged
 from .stats import Counters, Stats
-from .tables import LINK, LinkEffect, LinkState, SessionEffect
+from .tables import LinkEffect, LinkState, SessionEffect
 from .turn import Turn
 from .unread import Unread
 from .wirejson import NotUsable
@@ -75,19 +70,12 @@ from .wirejson import NotUsable
 if TYPE_CHECKING:
     from typing_extensions import Buffer
 
-ABORT = Disconnect(abort=True)
 PING = Ping()
 
 _LISTENING = (LinkState.UP, LinkState.DROPPING, LinkState.CLOSING)
-_TRANSPORT_TIMERS = (Timer.CONNECT, Timer.CLOSE, Timer.PING, Timer.LOST, Timer.PACE, Timer.QUIET)
-_EVENT_TYPES = {
-    TranscriptKind.INTERIM: SpeechEventType.INTERIM_TRANSCRIPT,
-    TranscriptKind.PREFLIGHT: SpeechEventType.PREFLIGHT_TRANSCRIPT,
-    TranscriptKind.FINAL: SpeechEventType.FINAL_TRANSCRIPT,
-}
 
 
-class Connection(Peer[ServerMessage]):
+class Connection(Link):
     """One transcription stream.
 
     ``now`` is seconds on any monotonic clock; the largest one seen counts. ``random`` gives numbers in [0, 1) to
@@ -97,27 +85,17 @@ class Connection(Peer[ServerMessage]):
     """
 
     __slots__ = (
-        "_connecting_at",
         "_counters",
         "_drain",
         "_endpointing",
-        "_estimated",
-        "_exact",
         "_expired",
-        "_failure",
-        "_hears_speech",
+        "_hearing",
         "_input_ended",
-        "_link",
-        "_outage",
-        "_reader",
         "_ring",
         "_sender",
-        "_session_id",
-        "_settings",
         "_turn",
         "_unread",
         "error",
-        "options",
     )
 
     def __init__(
@@ -129,47 +107,27 @@ class Connection(Peer[ServerMessage]):
         endpointer: Endpointer | None = None,
         random: Callable[[], float] | None = None,
     ) -> None:
-        super().__init__(limits)
+        super().__init__(options, limits, Outage(retry, random))
         rate = options.sample_rate
-        self.options = options
         self.error: SttError | None = None
         """Why the stream failed, once it did."""
-        self._link = Machine(LINK)
-        self._settings = Settings(options)
         self._sender = Sender(limits, rate)
         self._ring = self._sender.ring
         self._drain = Drain(limits)
-        self._outage = Outage(retry, random)
-        self._reader = Reader(self._sender.timeline, options.info)
+        self._hearing = Hearing(self._sender, self._drain, options.info)
         self._unread = Unread(limits.unread_events)
         self._turn = Turn(self._unread, self._sender.ledger)
         self._counters = Counters()
         self._endpointing = Endpointing(endpointer, rate) if endpointer and options.info.endpointing else None
         self._input_ended = False
-        self._failure: SttError | None = None  # what broke the present session, before its transport is gone
         self._expired = False  # the finish ended without what it waited for
-        self._hears_speech = False  # this model sends more than finals, so that silence means something
-        self._exact = 0  # position up to which finals with times of their own speak
-        self._estimated = 0  # samples acknowledged by estimate since the last such final
-        self._session_id: str | None = None
-        self._connecting_at = 0.0
 
     # Looks.
-
-    @property
-    def link_state(self) -> LinkState:
-        """Where the transport is."""
-        return self._link.state
 
     @property
     def speaking(self) -> bool:
         """Whether a turn is open."""
         return self._turn.speaking
-
-    @property
-    def finished(self) -> bool:
-        """Whether the stream is over; its last event is StreamEnded or StreamFailed."""
-        return self._link.state is LinkState.DONE
 
     @property
     def unsent_seconds(self) -> float:
@@ -350,8 +308,8 @@ class Connection(Peer[ServerMessage]):
         if liveness.asked is not None:
             self._counters.round_trip = self._now - liveness.asked
         liveness.answered()
-        if self._hears_speech and not self.speaking:
-            self._sender.acknowledge_silence()
+        if not self.speaking:
+            self._hearing.acknowledge_silence()
         self._after_inbound()
 
     def transport_closed(
@@ -373,11 +331,9 @@ class Connection(Peer[ServerMessage]):
         self._advance(now)
         self._require_link("closed_end")
         self._counters.failures += self._link.state is not LinkState.CLOSING
-        failure = self._failure or self._failure_of(code, reason, http_status, retry_after, error)
-        self._cancel(*_TRANSPORT_TIMERS)
+        failure = self._failure_of(code, reason, http_status, retry_after, error)
         self._sender.liveness.due = False
-        self._outbox.clear()
-        self._session.step("closed")
+        self._transport_gone()
         self._step_link(self._class_of(failure, code))
 
     # Time and results.
@@ -433,21 +389,6 @@ class Connection(Peer[ServerMessage]):
             return "closed_end"
         return trigger
 
-    def _failure_of(
-        self, code: int, reason: str, http_status: int | None, retry_after: float | None, error: BaseException | None
-    ) -> SttError:
-        if isinstance(error, SttError):
-            return error
-        failure: SttError
-        if http_status is not None:
-            failure = http_failure(http_status, retry_after=retry_after, detail=reason)
-        elif self._link.state is LinkState.UP:
-            failure = lost(code, reason, session_id=self._session_id)
-        else:
-            failure = dial_failure(self.options.base_url, reason, error)
-        failure.__cause__ = error
-        return failure
-
     def _break(self, failure: SttError) -> None:
         """The gateway broke off: reconnect, give up, or take it as the end when nothing is missing any more."""
         if self._link.state is not LinkState.UP:
@@ -469,7 +410,7 @@ class Connection(Peer[ServerMessage]):
         at = self._drain.settled_at(
             speaking=self.speaking,
             acknowledged=acknowledged,
-            exactly=acknowledged and self._exact >= self._ring.handed,
+            exactly=acknowledged and self._hearing.exact >= self._ring.handed,
         )
         if at is None:
             self._cancel(Timer.QUIET)
@@ -478,35 +419,7 @@ class Connection(Peer[ServerMessage]):
         else:
             self._timers[Timer.QUIET] = at
 
-    def _finish(self) -> None:
-        """Nothing more is wanted: leave, however the link stands."""
-        self._cancel(Timer.DRAIN)
-        self._step_link("finish")
-
     # Link effects.
-
-    def _step_link(self, trigger: str) -> None:
-        for effect in self._link.step(trigger):
-            self._LINK[effect](self)
-
-    def _connect(self) -> None:
-        self._failure = None
-        self._outage.dialling()
-        self._connecting_at = self._now
-        options, model = self.options, self._settings.model
-        if model != options.model:
-            options = options.replace(model=model)
-        self._outbox.append(Connect(self._outage.failures, options))
-
-    def _arm_connect(self) -> None:
-        self._timers[Timer.CONNECT] = self._now + self._outage.policy.connect_timeout
-
-    def _arm_backoff(self) -> None:
-        self._timers[Timer.BACKOFF] = self._now + self._outage.delay
-
-    def _arm_close(self) -> None:
-        self._cancel(*_TRANSPORT_TIMERS)
-        self._timers[Timer.CLOSE] = self._now + self._limits.close
 
     def _open_session(self) -> None:
         self._cancel(Timer.CONNECT)
@@ -515,7 +428,7 @@ class Connection(Peer[ServerMessage]):
         failures = self._outage.failures
         self._outage.opened(self._now)
         self._session_id = None
-        self._reader.begin()
+        self._hearing.begin()
         self._drain.begin_session()
         self._sender.begin(self._now, resumed=failures > 0)
         self._arm_liveness()
@@ -528,22 +441,13 @@ class Connection(Peer[ServerMessage]):
                     failures,
                     audio_time=self._ring.position / rate,
                     resent_duration=self._ring.to_resend / rate,
-                    estimated_duration=self._estimated / rate,
+                    estimated_duration=self._hearing.estimated / rate,
                 )
             )
 
     def _leave_session(self) -> None:
         self._sender.liveness.due = False
         self._say("client:session.close", CLOSE)
-
-    def _disconnect(self) -> None:
-        self._outbox.append(Disconnect())
-
-    def _abort(self) -> None:
-        # Whatever else waits is pointless, except for a dial that has to be asked for before it can be abandoned.
-        dial = [action for action in self._outbox if isinstance(action, Connect)]
-        self._outbox.clear()
-        self._outbox.extend((*dial, ABORT))
 
     def _rejoin(self) -> None:
         for span in self._ring.rewind():
@@ -584,15 +488,10 @@ class Connection(Peer[ServerMessage]):
             self._session.step("stream_failed")
             self._tell(StreamFailed(failure, self.unacknowledged_seconds))
 
-    _LINK: ClassVar[Mapping[StrEnum, Callable[[Connection], None]]] = {
-        LinkEffect.CONNECT: _connect,
-        LinkEffect.ARM_CONNECT: _arm_connect,
-        LinkEffect.ARM_BACKOFF: _arm_backoff,
-        LinkEffect.ARM_CLOSE: _arm_close,
+    _LINK: ClassVar[Mapping[StrEnum, Callable[[Any], None]]] = {
+        **Link._LINK,
         LinkEffect.OPEN_SESSION: _open_session,
         LinkEffect.LEAVE_SESSION: _leave_session,
-        LinkEffect.DISCONNECT: _disconnect,
-        LinkEffect.ABORT: _abort,
         LinkEffect.REJOIN: _rejoin,
         LinkEffect.TELL_RETRY: _tell_retry,
         LinkEffect.END: _end,
@@ -608,58 +507,17 @@ class Connection(Peer[ServerMessage]):
 
     def _on_speech(self, message: StartOfSpeech | Transcript) -> None:
         if isinstance(message, StartOfSpeech):
-            self._hears_speech = True
+            self._hearing.hears_onsets = True
             self._step_turn(message.trigger)
             return
-        rate = self.options.sample_rate
-        final = message.kind is TranscriptKind.FINAL
-        reading = self._reader.read(
-            message,
-            final=final,
-            since=self._ring.acknowledged / rate,
-            language=self._settings.language or "",
+        heard = self._hearing.hear(
+            message, self._now, language=self._settings.language or "", session_id=self._session_id or ""
         )
-        if reading.problems:
-            self._diagnose("invalid_field", ", ".join(reading.problems))
-        text = reading.data.text
-        if final:
-            self._drain.final_came(text, self._now)
-            self._acknowledge(reading)
-            trigger = message.trigger if text else "gateway:empty_final"
-        elif not text:
-            trigger = "gateway:empty_transcript"
-        elif reading.end is not None and reading.end <= self._exact:
-            trigger = "gateway:late_transcript"
-        else:
-            self._hears_speech = True
-            self._drain.interim_came(text, self._now)
-            trigger = message.trigger
-        self._step_turn(
-            trigger,
-            SpeechEvent(
-                _EVENT_TYPES[message.kind],
-                message.request_id or message.session_id or self._session_id or "",
-                (reading.data,),
-                audio_time=self._ring.handed / rate,
-            ),
-        )
-
-    def _acknowledge(self, final: Reading) -> None:
-        """Be done with the audio that a final stands for (CONTRACT decision 2)."""
-        drain = self._drain
-        if final.end is not None:
-            samples = self._ring.acknowledge(final.end)
-            self._exact = max(self._exact, final.end)
-            self._estimated = 0
-        elif final.data.text or drain.finalize_at is not None:
-            samples = self._ring.acknowledge(self._sender.timeline.position)
-            self._estimated += samples
-        else:
-            return
-        self._sender.timeline.forget(self._ring.acknowledged)
-        if samples:
-            drain.fruitful = True
+        if heard.problems:
+            self._diagnose("invalid_field", ", ".join(heard.problems))
+        if heard.acknowledged:
             self._outage.works()
+        self._step_turn(heard.trigger, heard.event)
 
     def _on_finalized(self, _: ServerMessage) -> None:
         self._drain.finalized(self._now)
@@ -693,20 +551,6 @@ class Connection(Peer[ServerMessage]):
 
     # Timers.
 
-    def _connect_timeout(self) -> None:
-        seconds = self._outage.policy.connect_timeout
-        self._failure = ConnectError(
-            f"no connection to {self.options.base_url} within {seconds:g} s: check the address and the network",
-            phase="connect",
-        )
-        self._step_link("connect_timeout")
-
-    def _backoff_timeout(self) -> None:
-        self._step_link("backoff_timeout")
-
-    def _close_timeout(self) -> None:
-        self._step_link("close_timeout")
-
     def _ping_timeout(self) -> None:
         self._sender.liveness.expire(self._now)
 
@@ -730,9 +574,7 @@ class Connection(Peer[ServerMessage]):
         self._finish()
 
     _TIMEOUTS: ClassVar[Mapping[Timer, Callable[[Any], None]]] = {
-        Timer.CONNECT: _connect_timeout,
-        Timer.BACKOFF: _backoff_timeout,
-        Timer.CLOSE: _close_timeout,
+        **Link._TIMEOUTS,
         Timer.PING: _ping_timeout,
         Timer.LOST: _lost_timeout,
         Timer.PACE: _pace,
@@ -749,8 +591,8 @@ class Connection(Peer[ServerMessage]):
         sender = self._sender
         room = sender.take(actions, room, self._now, self._session)
         due = sender.pace_deadline()
-        if due is not None:
-            self._timers[Timer.PACE] = max(self._now, due)
+        if due is not None and due > self._now:
+            self._timers[Timer.PACE] = due
         if room and self._may_finalize():
             self._session.step("client:session.finalize")
             actions.append(FINALIZE)
@@ -835,10 +677,6 @@ class Connection(Peer[ServerMessage]):
     def _require_input(self, what: str) -> None:
         if self._input_ended or self.finished:
             raise LocalProtocolError(f"{what} came after the end of input: open a new stream for more", phase="session")
-
-    def _require_link(self, trigger: str) -> None:
-        if not self._link.allows(trigger):
-            raise LocalProtocolError(f"{trigger} is not possible while the link is {self._link.state}", phase="connect")
 
 
 def _contiguous(pcm: Buffer) -> bytes | memoryview:

@@ -84,10 +84,5 @@ class Sender:
             actions.append(encode_audio(item.pcm))
         return room
 
-    def acknowledge_silence(self) -> None:
-        """Be done with confirmed audio, but for the stretch in which a turn may just be beginning."""
-        confirmed = self.timeline.position_of(self.liveness.confirmed)
-        self.ring.acknowledge(confirmed - round(self.limits.lookback * self.rate))
-
     def _due(self, count: int) -> float:
         return self._opened_at + count / (self.limits.replay_pace * self.rate)

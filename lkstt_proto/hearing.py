@@ -1,0 +1,107 @@
+"""What a transcript means for the stream: what it acknowledges, and which row of the speech table it takes.
+
+Acknowledged audio is never resent (CONTRACT decision 2). A final with times of its own acknowledges exactly up to its
+end. One without acknowledges what was sent when it came: an estimate. Silence acknowledges itself, once this stream has
+heard that turns announce themselves before their final.
+"""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+from .catalogue import ModelInfo
+from .drain import Drain
+from .events import SpeechEvent, SpeechEventType
+from .messages import Transcript, TranscriptKind
+from .sender import Sender
+from .speech import Reader, Reading
+
+_EVENT_TYPES = {
+    TranscriptKind.INTERIM: SpeechEventType.INTERIM_TRANSCRIPT,
+    TranscriptKind.PREFLIGHT: SpeechEventType.PREFLIGHT_TRANSCRIPT,
+    TranscriptKind.FINAL: SpeechEventType.FINAL_TRANSCRIPT,
+}
+
+
+class Heard(NamedTuple):
+    """One transcript, understood."""
+
+    trigger: str
+    """The speech table's name for it."""
+    event: SpeechEvent
+    problems: tuple[str, ...]
+    """Fields that were mended."""
+    acknowledged: bool
+    """Whether it is a final that acknowledged audio."""
+
+
+class Hearing:
+    """Hears the transcripts of one stream."""
+
+    __slots__ = ("_drain", "_reader", "_sender", "estimated", "exact", "hears_onsets")
+
+    def __init__(self, sender: Sender, drain: Drain, info: ModelInfo) -> None:
+        self._sender = sender
+        self._drain = drain
+        self._reader = Reader(sender.timeline, info)
+        self.exact = 0
+        """Position up to which finals with times of their own speak."""
+        self.estimated = 0
+        """Samples acknowledged by estimate since the last such final."""
+        self.hears_onsets = False
+        """Whether this stream was told of a turn before its final."""
+
+    def begin(self) -> None:
+        """A session begins, and with it its clock."""
+        self._reader.begin()
+
+    def hear(self, message: Transcript, now: float, *, language: str, session_id: str) -> Heard:
+        """Understand a transcript; acknowledge what a final stands for. The defaults are the stream's own."""
+        ring, rate = self._sender.ring, self._sender.rate
+        final = message.kind is TranscriptKind.FINAL
+        reading = self._reader.read(message, final=final, since=ring.acknowledged / rate, language=language)
+        text = reading.data.text
+        acknowledged = False
+        trigger = message.trigger
+        if final:
+            self._drain.final_came(text, now)
+            acknowledged = self._acknowledge(reading)
+            if not text:
+                trigger = "gateway:empty_final"
+        elif not text:
+            trigger = "gateway:empty_transcript"
+        elif reading.end is not None and reading.end <= self.exact:
+            trigger = "gateway:late_transcript"
+        else:
+            self.hears_onsets = True
+            self._drain.interim_came(text, now)
+        event = SpeechEvent(
+            _EVENT_TYPES[message.kind],
+            message.request_id or message.session_id or session_id,
+            (reading.data,),
+            audio_time=ring.handed / rate,
+        )
+        return Heard(trigger, event, reading.problems, acknowledged)
+
+    def acknowledge_silence(self) -> None:
+        """No turn is open: be done with confirmed audio, but for the stretch in which one may just be beginning."""
+        if self.hears_onsets:
+            sender = self._sender
+            confirmed = sender.timeline.position_of(sender.liveness.confirmed)
+            sender.ring.acknowledge(confirmed - round(sender.limits.lookback * sender.rate))
+
+    def _acknowledge(self, final: Reading) -> bool:
+        ring, timeline = self._sender.ring, self._sender.timeline
+        if final.end is not None:
+            samples = ring.acknowledge(final.end)
+            self.exact = max(self.exact, final.end)
+            self.estimated = 0
+        elif final.data.text or self._drain.finalize_at is not None:
+            samples = ring.acknowledge(timeline.position)
+            self.estimated += samples
+        else:
+            return False
+        timeline.forget(ring.acknowledged)
+        if samples:
+            self._drain.fruitful = True
+        return samples > 0
