@@ -203,7 +203,11 @@ class Ring:
     @property
     def ready(self) -> bool:
         """Whether ``take`` has something to give."""
-        return len(self._unsent) >= self.chunk or self._due < len(self._marks) or len(self._unsent.runs) > 1
+        if len(self._unsent) >= self.chunk or len(self._unsent.runs) > 1:
+            return True
+        # A flush that the audio has passed gives nothing.
+        position = self.position
+        return any(mark.finalize or mark.position > position for mark in self._marks[self._due :])
 
     def take(self) -> Mark | Chunk | None:
         """The next thing to send: a mark that is due, a chunk, or None while one is filling."""
