@@ -24,7 +24,7 @@ class Endpointing:
 
     def __init__(self, endpointer: Endpointer, rate: int) -> None:
         self._endpointer: Endpointer | None = endpointer
-        self._frame_bytes = rate // FRAMES_PER_SECOND * SAMPLE_BYTES
+        self._frame_bytes = max(1, rate // FRAMES_PER_SECOND) * SAMPLE_BYTES
         self._partial = bytearray()
         self._position = 0
 
