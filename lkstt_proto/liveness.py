@@ -35,9 +35,10 @@ class Liveness:
     _stretch: int = field(init=False)
 
     def __attrs_post_init__(self) -> None:
-        # An audio message at least, or nothing would ever be sent; and a ping before back-pressure sets in.
-        self._ahead = max(round(self.limits.ahead * self.rate), self.rate // 20)
-        self._stretch = min(round(self.limits.ping_interval * self.rate), self._ahead)
+        # An audio message at least, or nothing would ever be sent; and a ping before the next one would not fit.
+        chunk = self.rate // 20
+        self._ahead = max(round(self.limits.ahead * self.rate), chunk)
+        self._stretch = max(1, min(round(self.limits.ping_interval * self.rate), self._ahead - chunk))
 
     def begin(self, now: float) -> None:
         """A transport opened."""
