@@ -11,7 +11,7 @@ is as it ordinarily is, in one straight condition, and only the others take the 
 from __future__ import annotations
 
 import re
-from binascii import a2b_base64, b2a_base64
+from binascii import a2b_base64
 from collections.abc import Callable, Mapping
 from enum import StrEnum
 from functools import partial
@@ -23,6 +23,7 @@ from attrs import field, frozen
 
 from .events import SpeechData, TimedWord
 from .options import DEFAULT_SAMPLE_RATE_HZ, Limits
+from .speed import encode_base64
 from .wirejson import NotUsable, parse
 
 if TYPE_CHECKING:
@@ -662,7 +663,7 @@ SESSION_CLOSED = encode_json({"type": "session.closed"})
 
 def encode_audio(pcm: Buffer) -> bytes:
     """Encode ``input_audio`` (PROTOCOL 2.2)."""
-    return b'{"type":"input_audio","audio":"%b"}' % b2a_base64(pcm, newline=False)
+    return b'{"type":"input_audio","audio":"%b"}' % encode_base64(pcm)
 
 
 def encode_session_create(body: Mapping[str, Any]) -> bytes:

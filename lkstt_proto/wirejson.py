@@ -12,9 +12,12 @@ may look like a number, therefore the first look only suspects and the second on
 from __future__ import annotations
 
 import re
+from contextlib import suppress
 from itertools import accumulate
 from json import JSONDecoder
 from math import isinf
+
+from .speed import REFUSED, decode_json
 
 MAX_NESTING = 256
 """Arrays and objects within each other (CONTRACT decision 8)."""
@@ -95,6 +98,9 @@ def parse(data: str | bytes | bytearray | memoryview, limit: int) -> object:
         if marks.count(b"[") > MAX_NESTING and (depth := _nesting(raw)) > MAX_NESTING:
             raise NotUsable(f"nested {depth} deep")
         suspect = _LONG_NUMBER in marks or _LONG_EXPONENT.search(marks)
+        if decode_json is not None and not suspect:
+            with suppress(*REFUSED):
+                return decode_json(text)
         value, end = (_decode_exact if suspect else _decode_plain)(text)
         if end == len(text):
             return value

@@ -275,6 +275,7 @@ def test_a_stack_that_runs_out_is_a_refusal(monkeypatch: pytest.MonkeyPatch) -> 
     def run_out(text: str) -> None:
         raise RecursionError(text)
 
+    monkeypatch.setattr("lkstt_proto.wirejson.decode_json", None)
     monkeypatch.setattr("lkstt_proto.wirejson._decode_plain", run_out)
     assert reason_of("[]") == "nested too deep for the stack that is left"
 
