@@ -36,12 +36,13 @@ class Drain:
     latency: float | None = None
     """From a finalize to the first final after it."""
     _text: str = field(default="", repr=False)
-    _text_at: float = 0.0
+    _text_at: float = float("-inf")
 
     def begin_session(self) -> None:
         """A transport opened: nothing was heard on it yet."""
         self.finalize_at = self.finalized_at = None
         self.final = self.answered = self.fruitful = False
+        self._text = ""  # what is heard again is new to this session
 
     def end_input(self, now: float, unsent_seconds: float) -> None:
         """The application has no more audio."""
@@ -88,9 +89,10 @@ class Drain:
         """
         if speaking or self.finalize_at is None:
             return None
-        since = max(self.finalize_at, self._text_at, self.finalized_at or 0.0)
+        since = max(self.finalize_at, self._text_at)
         if self.finalized_at is None:
             return since + self.limits.quiet if self.final else None
+        since = max(since, self.finalized_at)
         if acknowledged and exactly:
             return self.finalized_at
         if acknowledged or self.answered:
