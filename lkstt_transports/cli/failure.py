@@ -1,0 +1,32 @@
+"""What a command prints, and what it says when it cannot go on."""
+
+from __future__ import annotations
+
+import click
+
+from .formats import printable
+
+FAILED, USAGE, INTERRUPTED = 1, 2, 130
+
+
+class Failure(Exception):
+    """A failure that ends the command with one line of cause and cure."""
+
+
+class OutputClosed(Exception):
+    """Nobody reads standard output any more: the command ends quietly."""
+
+
+def say(text: str) -> None:
+    """Print one line for people on standard error."""
+    click.echo(f"lkstt: {printable(text)}", err=True)
+
+
+def emit(text: str) -> None:
+    """Print results on standard output, at once. Raises `OutputClosed`, or `Failure` if they cannot be kept."""
+    try:
+        click.echo(text, nl=False)
+    except BrokenPipeError:
+        raise OutputClosed from None
+    except OSError as error:
+        raise Failure(f"standard output cannot be written ({error.strerror}): send it elsewhere") from None
