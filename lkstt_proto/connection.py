@@ -428,6 +428,7 @@ class Connection(Link):
         failures = self._outage.failures
         self._outage.opened(self._now)
         self._session_id = None
+        self._turn.request_id = ""
         self._hearing.begin()
         self._drain.begin_session()
         self._sender.begin(self._now, resumed=failures > 0)
