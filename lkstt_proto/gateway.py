@@ -43,7 +43,7 @@ from .messages import (
 )
 from .options import Limits
 from .peer import BATCH, Peer, Timer
-from .tables import SPEECH, SessionEffect, SpeechState
+from .tables import SPEECH, SessionEffect, SessionState, SpeechState
 from .wirejson import NotUsable
 
 INACTIVITY_CODE = 2007
@@ -143,7 +143,12 @@ class Gateway(Peer[ClientMessage]):
     # Facts.
 
     def transport_opened(self, now: float) -> None:
-        """A client's WebSocket is open; ``session.create`` should follow soon."""
+        """A client's WebSocket is open; ``session.create`` should follow soon.
+
+        Raises LocalProtocolError when it was opened before.
+        """
+        if self._session.state is not SessionState.NEW or Timer.CONNECT in self._timers:
+            raise LocalProtocolError("a gateway serves one transport: make a new one for the next", phase="connect")
         self._advance(now)
         self._session.step("opened")
         self._timers[Timer.CONNECT] = self._now + self._patience.create
