@@ -289,7 +289,6 @@ class Connection(Link):
         """A text message arrived. Never raises for what it says; a Diagnostic tells what could not be used."""
         if not self._heard(now):
             return
-        self._counters.messages_received += 1
         self._receive(data)
         self._after_inbound()
 
@@ -592,7 +591,7 @@ class Connection(Link):
         sender = self._sender
         room = sender.take(actions, room, self._now, self._session)
         due = sender.pace_deadline()
-        if due is not None and due > self._now:
+        if due is not None and due > self._now + EPSILON:
             self._timers[Timer.PACE] = due
         if room and self._may_finalize():
             self._session.step("client:session.finalize")
