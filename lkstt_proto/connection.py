@@ -185,8 +185,8 @@ class Connection(Link):
 
     def start(self, now: float) -> None:
         """Begin: a ``Connect`` action follows. Raises LocalProtocolError when the stream was started before."""
-        self._advance(now)
         self._require_link("start")
+        self._advance(now)
         self._step_link("start")
 
     def send_audio(self, pcm: Buffer, now: float) -> None:
@@ -265,7 +265,6 @@ class Connection(Link):
         """
         if self._link.state in (LinkState.CLOSING, LinkState.DONE):
             raise LocalProtocolError("the stream is over: open a new one with these options", phase="close")
-        self._advance(now)
         settings = self._settings.change(
             model=model,
             language=language,
@@ -274,6 +273,7 @@ class Connection(Link):
             live=self._link.state is not LinkState.IDLE,
             speaking=self.speaking,
         )
+        self._advance(now)
         if settings is not None:
             self._send_settings(settings)
 
@@ -281,8 +281,8 @@ class Connection(Link):
 
     def transport_opened(self, now: float) -> None:
         """The WebSocket that ``Connect`` asked for is open. Raises LocalProtocolError when none was asked for."""
-        self._advance(now)
         self._require_link("opened")
+        self._advance(now)
         self._step_link("opened")
 
     def receive_text(self, data: str | bytes | bytearray | memoryview, now: float) -> None:
@@ -327,8 +327,8 @@ class Connection(Link):
         that was no WebSocket; ``error`` is what the transport raised, an SttError where the adapter knows the kind.
         Raises LocalProtocolError when there is no transport.
         """
-        self._advance(now)
         self._require_link("closed_end")
+        self._advance(now)
         self._counters.failures += self._link.state is not LinkState.CLOSING
         failure = self._failure_of(code, reason, http_status, retry_after, error)
         self._sender.liveness.due = False
