@@ -156,7 +156,7 @@ class Connection(Link):
             return True
         if self._link.state is not LinkState.UP:
             return False
-        return self._sender.may_send(self._now) and (self._ring.ready or self._may_finalize())
+        return self._may_finalize() or (self._ring.ready and self._sender.may_send(self._now))
 
     @property
     def stats(self) -> Stats:
