@@ -70,7 +70,7 @@ class Hearing:
                 trigger = "gateway:empty_final"
         elif not text:
             trigger = "gateway:empty_transcript"
-        elif reading.end is not None and reading.end <= self.exact:
+        elif reading.end is not None and 0 < reading.end <= self.exact:
             trigger = "gateway:late_transcript"
         else:
             self.hears_onsets = True
