@@ -67,7 +67,8 @@ class Turn:
 
     def _promote(self, _: SpeechEvent | None) -> None:
         if self._last is not None:
-            self._final(self._last._replace(type=SpeechEventType.FINAL_TRANSCRIPT, promoted=True))
+            kind = SpeechEventType.FINAL_TRANSCRIPT
+            self._final(self._last._replace(type=kind, audio_time=self.audio_time, promoted=True))
 
     def _end(self, _: SpeechEvent | None) -> None:
         self._last = None
