@@ -14,7 +14,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from enum import StrEnum
-from typing import TYPE_CHECKING, Any, ClassVar
+from typing import TYPE_CHECKING, Any, ClassVar, cast
 
 from .actions import Action, Ping
 from .audio import Span
@@ -233,9 +233,7 @@ class Connection(Link):
         self._advance(now)
         self._input_ended = True
         self._ring.mark(self._ring.pushed, finalize=False)
-        self._drain.end_input(self._now, self.unsent_seconds)
-        if self._drain.deadline is not None:
-            self._timers[Timer.DRAIN] = self._drain.deadline
+        self._timers[Timer.DRAIN] = self._drain.end_input(self._now, self.unsent_seconds)
         if self._link.state is LinkState.BACKOFF and not self._ring.unacknowledged:
             self._finish()
 
@@ -455,8 +453,8 @@ class Connection(Link):
 
     def _tell_retry(self) -> None:
         outage = self._outage
-        if outage.last is not None:
-            self._tell(Reconnecting(outage.failures, outage.delay, outage.last))
+        error = cast(SttError, outage.last)  # the failure that chose this row
+        self._tell(Reconnecting(outage.failures, outage.delay, error))
 
     def _end(self) -> None:
         failure: SttError | None = None

@@ -19,8 +19,6 @@ class Drain:
     """The finish of a stream. Times are on the stream's clock."""
 
     limits: Limits
-    deadline: float | None = None
-    """The one hard limit, set at the end of input and never moved."""
     sessions: int = 0
     """Sessions on which the end-of-input finalize was sent."""
     finalize_at: float | None = None
@@ -44,9 +42,9 @@ class Drain:
         self.final = self.answered = self.fruitful = False
         self._text = ""  # what is heard again is new to this session
 
-    def end_input(self, now: float, unsent_seconds: float) -> None:
-        """The application has no more audio."""
-        self.deadline = now + self.limits.drain + unsent_seconds
+    def end_input(self, now: float, unsent_seconds: float) -> float:
+        """The application has no more audio; return the one hard limit, which never moves."""
+        return now + self.limits.drain + unsent_seconds
 
     def finalize_sent(self, now: float) -> None:
         """All audio went out on this session, and the finalize behind it."""
