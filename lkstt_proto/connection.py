@@ -203,6 +203,8 @@ class Connection(Link):
             self._endpoint(self._endpointing, data)
         for span in self._ring.push(data):
             self._tell_dropped(span, "overflow")
+        if self._unread.full:
+            self._arm_liveness()
 
     def flush(self, now: float) -> None:
         """Have the audio pushed so far sent without waiting for a full message (PROTOCOL 2.2).
@@ -429,7 +431,6 @@ class Connection(Link):
         self._hearing.begin()
         self._drain.begin_session()
         self._sender.begin(self._now, resumed=failures > 0)
-        self._arm_liveness()
         self._session.step("opened")
         self._say("client:session.create", encode_session_create(self._settings.create()))
         if failures:
@@ -442,6 +443,7 @@ class Connection(Link):
                     estimated_duration=self._hearing.estimated / rate,
                 )
             )
+        self._arm_liveness()
 
     def _leave_session(self) -> None:
         self._sender.liveness.due = False
@@ -644,6 +646,7 @@ class Connection(Link):
         self._judge_finish()
 
     def _arm_liveness(self) -> None:
+        """Wait for what liveness waits for; while nobody reads, it stands still."""
         timers, liveness = self._timers, self._sender.liveness
         timers.pop(Timer.PING, None)
         timers.pop(Timer.LOST, None)
