@@ -49,7 +49,6 @@ from .wirejson import NotUsable
 INACTIVITY_CODE = 2007
 """Error code of a session that was idle for too long (PROTOCOL 3.3)."""
 
-_POLICY_VIOLATION = 1008  # RFC 6455 7.4.1: what a peer did is not allowed here
 
 
 @frozen(kw_only=True)
@@ -133,7 +132,7 @@ class Gateway(Peer[ClientMessage]):
     def fail(self, now: float, *, code: int, message: str) -> None:
         """Say what is wrong, and close."""
         self._tell("gateway:error", encode_error(code, message, self._session_id), now)
-        self._disconnect(_POLICY_VIOLATION)
+        self._disconnect(_close_code(code))
 
     def close(self, now: float) -> None:
         """Say ``session.closed``, and close."""
@@ -284,3 +283,10 @@ class Gateway(Peer[ClientMessage]):
         self._timers.clear()
         self._timers[Timer.CLOSE] = self._now + self._patience.close
         self._outbox.append(Disconnect(code=code))
+
+
+def _close_code(code: int) -> int:
+    """The close code (RFC 6455 7.4.1 and its registry) that goes with an error's code."""
+    if code == 429:
+        return 1013  # try again later
+    return 1011 if 500 <= code < 600 else 1008  # our failure, or something that is not allowed here

@@ -697,8 +697,9 @@ def encode_transcript(
             "transcript": data.text,
             "start": data.start_time,
             "duration": data.end_time - data.start_time,
-            "confidence": data.confidence,
             "words": [_wire_word(word) for word in data.words],
+            # Absent means 1.0, without a claim to have measured it; a word's absent means 0.0.
+            **({} if data.confidence == 1.0 else {"confidence": data.confidence}),
             **_given(
                 language=data.language,
                 speaker_id=data.speaker_id,
@@ -716,8 +717,7 @@ def _wire_word(word: TimedWord) -> dict[str, Any]:
         "word": text,
         "start": start_time,
         "end": end_time,
-        "confidence": confidence,
-        **_given(speaker_id=speaker_id),
+        **_given(confidence=confidence, speaker_id=speaker_id),
     }
 
 

@@ -673,7 +673,7 @@ class TestFaults:
     @pytest.mark.parametrize(
         ("fault", "messages", "code"),
         [
-            (FailSession(429, "slow down"), ["start_of_speech", "error"], 1008),
+            (FailSession(429, "slow down"), ["start_of_speech", "error"], 1013),
             (CloseSocket(4000), ["start_of_speech"], 4000),
             (CutTransport(), ["start_of_speech"], 1006),
         ],
@@ -915,6 +915,6 @@ def test_words_carry_no_confidence_of_their_own() -> None:
             client = await (await served.connect()).started()
             await client.send(*blocks(1, 1))
             (word,) = (await client.next())["words"]
-            assert word["confidence"] == 0.0
+            assert "confidence" not in word
 
     run(work())
