@@ -822,8 +822,8 @@ def test_session_update_comes_back(model: str | None, language: str | None, extr
 def test_what_is_empty_is_not_sent() -> None:
     encoded = messages.encode_transcript(FINAL, SpeechData("", "hi", 1.0, 1.5, 0.5, None, (TimedWord("hi"),)))
     assert encoded == (
-        b'{"type":"final_transcript","transcript":"hi","start":1.0,"duration":0.5,"confidence":0.5,'
-        b'"words":[{"word":"hi","start":0.0,"end":0.0}]}'
+        b'{"type":"final_transcript","transcript":"hi","start":1.0,"duration":0.5,'
+        b'"words":[{"word":"hi","start":0.0,"end":0.0}],"confidence":0.5}'
     )
     assert messages.encode_error(400, "no") == b'{"type":"error","code":400,"message":"no"}'
 
