@@ -16,6 +16,9 @@ from .messages import Transcript, TranscriptKind
 from .sender import Sender
 from .speech import Reader, Reading
 
+REMEMBERED = 60.0
+"""Seconds of audio, acknowledged by estimate, that a transcript may still be about: its times have to be placed."""
+
 _EVENT_TYPES = {
     TranscriptKind.INTERIM: SpeechEventType.INTERIM_TRANSCRIPT,
     TranscriptKind.PREFLIGHT: SpeechEventType.PREFLIGHT_TRANSCRIPT,
@@ -101,7 +104,7 @@ class Hearing:
             self.estimated += samples
         else:
             return False
-        timeline.forget(ring.acknowledged)
+        timeline.forget(max(self.exact, ring.acknowledged - round(REMEMBERED * self._sender.rate)))
         if samples:
             self._drain.fruitful = True
         return samples > 0
