@@ -43,7 +43,8 @@ class Sender:
 
     def begin(self, now: float, *, resumed: bool) -> None:
         """A transport opened; what waits for a ``resumed`` session goes out at the replay pace."""
-        self.timeline.begin(self.ring.position)
+        # Not beyond what any transport was given: no transcript may speak of audio that was dropped unsent.
+        self.timeline.begin(min(self.ring.position, self.ring.handed))
         self.liveness.begin(now)
         self._opened_at = now
         self._backlog = self.ring.unsent if resumed else 0
