@@ -347,8 +347,8 @@ class Connection(Link):
         room = BATCH if max_messages is None else min(max_messages, BATCH)
         actions: list[Action] = []
         if room <= 0:
-            if self._outbox and self._outbox[-1] == ABORT:
-                actions.append(self._outbox.pop())
+            if self._outbox and self._outbox[0] == ABORT:
+                actions.append(self._outbox.popleft())
             self._take_ping(actions, self._sender.liveness.accepted)
             return actions
         self._sender.liveness.accepted = self._sender.timeline.count
