@@ -152,11 +152,14 @@ class Connection(Link):
     @property
     def pending(self) -> bool:
         """Whether ``take_actions`` has something to give: cheap enough to ask after every push."""
-        if self._outbox or self._sender.liveness.due:
+        sender = self._sender
+        if self._outbox or sender.liveness.due:
             return True
         if self._link.state is not LinkState.UP:
             return False
-        return self._may_finalize() or (self._ring.ready and self._sender.may_send(self._now))
+        if self._may_finalize() or sender.liveness.wants_ping(sender.timeline.count):
+            return True
+        return self._ring.ready and sender.may_send(self._now)
 
     @property
     def stats(self) -> Stats:
