@@ -24,7 +24,8 @@ Results
     with ``abort`` or ``code`` where they are not false and 1000. An event's ``type`` is its class in snake_case, or the
     type of a ``SpeechEvent``; its other fields have the names they have in ``events.py``. An error is an object:
     ``name`` is its class; ``retryable``, ``phase``, ``close_code``, ``http_status``, ``session_id``, ``retry_after``
-    and ``code`` are what it knows; its text is not part of the protocol.
+    and ``code`` are what it knows; its text is not part of the protocol. Neither is that of an ``error`` that a gateway
+    sends: its ``message`` may be left out.
 """
 
 from __future__ import annotations
@@ -352,10 +353,8 @@ class _Reader:
         ]
         return SpeechData(**{"language": "", "text": "", **data, "words": tuple(words)})
 
-    def _error(self, value: Any) -> BaseException | None:
+    def _error(self, value: Any) -> BaseException:
         """Make the error that a transport raised; what is none of ours is as good as any other."""
-        if value is None:
-            return None
         known = self.fields(value, "error", ("name", "retryable", *_ERROR_FIELDS))
         kind = getattr(errors, self.text(known.pop("name", None), "name of error"), None)
         if not isinstance(kind, type) or not issubclass(kind, SttError):
