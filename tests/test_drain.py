@@ -28,9 +28,7 @@ def settled(
 
 
 def test_the_deadline_is_thirty_seconds_and_what_was_unsent() -> None:
-    draining = Drain(Limits())
-    draining.end_input(T, 12.5)
-    assert draining.deadline == T + 42.5
+    assert Drain(Limits()).end_input(T, 12.5) == T + 42.5
 
 
 def test_nothing_is_settled_before_the_finalize_went_out() -> None:
@@ -159,10 +157,6 @@ def resumed() -> Drain:
     draining.begin_session()
     draining.finalize_sent(T + 5)
     return draining
-
-
-def test_the_deadline_is_set_once() -> None:
-    assert resumed().deadline == T + 30
 
 
 def test_a_new_session_starts_without_answers() -> None:
