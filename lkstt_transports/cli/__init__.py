@@ -16,6 +16,9 @@ def main() -> None:
     if find_spec("click") is None or find_spec("rich") is None:
         sys.stderr.write("lkstt: the command line needs click and rich: pip install 'lkstt[cli]'\n")
         sys.exit(2)
-    from .app import run
+    try:
+        from .app import run
 
-    sys.exit(run(sys.argv[1:]))
+        sys.exit(run(sys.argv[1:]))
+    except KeyboardInterrupt:  # while something is still imported
+        sys.exit(130)

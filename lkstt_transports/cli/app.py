@@ -9,10 +9,10 @@ from typing import Any
 
 import click
 
-from lkstt_proto import SttError, __version__
+from lkstt_proto import InsecureTransport, SttError, __version__
 
 from ..audio_files import AudioFileError
-from .failure import FAILED, INTERRUPTED, USAGE, Failure, OutputClosed, say
+from .failure import FAILED, INTERRUPTED, USAGE, Failure, Interrupted, OutputClosed, say
 
 _COMMANDS = ("demo", "transcribe", "serve", "models")
 
@@ -67,10 +67,14 @@ def run(arguments: list[str]) -> int:
     except OutputClosed:
         _forget_output()
         return FAILED
+    except InsecureTransport:
+        say("base_url is plaintext and would show the token and the audio to the network: use https:// or wss://")
+        return FAILED
     except (Failure, AudioFileError, SttError) as error:
         say(str(error))
         return FAILED
-    except (click.Abort, KeyboardInterrupt):
+    except (Interrupted, click.Abort):
+        say("interrupted")
         return INTERRUPTED
     return result if isinstance(result, int) else 0
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import io
 import wave
 from collections.abc import Iterator
@@ -18,6 +17,7 @@ from .formats import WRITERS
 from .job import Job
 from .local import local_gateway
 from .output import Document, StandardOutput
+from .running import run_async
 
 
 @click.command()
@@ -27,7 +27,7 @@ def demo() -> None:
     The clip goes over a real socket to a gateway on this computer, whose recogniser is the real one too.
     """
     clip, text = demo_clip()
-    said, heard = text.split(), asyncio.run(_transcribe(clip)).split()
+    said, heard = text.split(), run_async(_transcribe(clip)).split()
     if not heard:
         raise Failure("nothing was recognised: reinstall with pip install --force-reinstall 'lkstt[local,cli]'")
     blocks = SequenceMatcher(None, said, heard, autojunk=False).get_matching_blocks()

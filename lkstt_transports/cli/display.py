@@ -5,6 +5,7 @@ Everything is on standard error. Elsewhere than on a terminal nothing moves, and
 
 from __future__ import annotations
 
+import os
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -42,7 +43,7 @@ class Display:
         """Show a row for a file of so many seconds, if that is known."""
         if self._progress is None:
             return 0
-        row: int = self._progress.add_task(printable(name), total=duration)
+        row: int = self._progress.add_task(printable(os.path.basename(name)), total=duration)
         return row
 
     def heard(self, row: int, seconds: float) -> None:

@@ -13,6 +13,10 @@ class Failure(Exception):
     """A failure that ends the command with one line of cause and cure."""
 
 
+class Interrupted(Exception):
+    """Somebody wants the command to end, and everything is closed."""
+
+
 class OutputClosed(Exception):
     """Nobody reads standard output any more: the command ends quietly."""
 

@@ -28,8 +28,9 @@ from .display import Display
 from .output import Document
 from .reader import Reader
 
-# A gateway that never answered is down, or the address is wrong: some two seconds of trying tell it.
+# A gateway that never answered is down, or the address is wrong: so many attempts or seconds tell it.
 _FIRST_ATTEMPTS = 5
+_FIRST_SECONDS = 10.0
 
 
 async def run_jobs(work: list[Job], jobs: int) -> None:
@@ -56,6 +57,7 @@ class Job:
     """The transcription of one source."""
 
     name: str
+    "What people read; that in the document may be another."
     source: Callable[[], AudioFile]
     rate: int
     realtime: bool
@@ -75,6 +77,8 @@ class Job:
     "Seconds of audio pushed."
     _read_error: Exception | None = field(init=False, default=None)
     _untimed: bool = field(init=False, default=False)
+    _lost: bool = field(init=False, default=False)
+    "Whether it was said that the connection is lost."
 
     async def run(self) -> None:
         """Transcribe. Raises what ends all jobs: an `SttError` or `Failure`."""
@@ -121,18 +125,13 @@ class Job:
         asyncio.get_running_loop().remove_signal_handler(signal.SIGINT)  # the second Ctrl-C interrupts
 
     async def _listen(self, stream: Any, reader: Reader) -> None:
+        started = asyncio.get_running_loop().time()
         feeder = asyncio.create_task(self._feed(stream, reader))
         try:
             async for event in stream.events():
                 self._take(event)
-                if (
-                    isinstance(event, Reconnecting)
-                    and event.attempt >= _FIRST_ATTEMPTS
-                    and isinstance(event.error, ConnectError)
-                    and not isinstance(event.error, QuotaExceeded)
-                    and not stream.stats.sessions
-                ):
-                    raise event.error
+                if isinstance(event, Reconnecting):
+                    self._judge(event, stream, asyncio.get_running_loop().time() - started)
         except asyncio.CancelledError:
             # What the open turn has so far becomes its final when the stream is closed.
             await stream.aclose()
@@ -147,17 +146,27 @@ class Job:
     async def _feed(self, stream: Any, reader: Reader) -> None:
         loop = asyncio.get_running_loop()
         started = loop.time()
-        # A stream that failed says so to its reader.
+        try:
+            async for block in reader:
+                self._heard += len(block) / 2 / self.rate
+                if self.realtime:
+                    await asyncio.sleep(started + self._heard - loop.time())
+                await stream.push_audio(block)
+        except SttError:
+            return  # the stream says so to those who read its events
+        except Exception as error:  # what was heard so far is finished first
+            self._read_error = error
         with suppress(SttError):
-            try:
-                async for block in reader:
-                    self._heard += len(block) / 2 / self.rate
-                    if self.realtime:
-                        await asyncio.sleep(started + self._heard - loop.time())
-                    await stream.push_audio(block)
-            except AudioFileError as error:
-                self._read_error = error
             stream.end_input()
+
+    def _judge(self, event: Reconnecting, stream: Any, elapsed: float) -> None:
+        """Say that the connection is lost; a gateway that was never there, and does not ask to wait, is given up."""
+        if stream.stats.sessions or isinstance(event.error, QuotaExceeded):
+            if not self._lost:
+                self._lost = True
+                self.display.note(f"{self.name}: {event.error}; trying again")
+        elif isinstance(event.error, ConnectError) and (event.attempt >= _FIRST_ATTEMPTS or elapsed >= _FIRST_SECONDS):
+            raise event.error
 
     def _take(self, event: Event) -> None:
         if isinstance(event, SpeechEvent):
@@ -166,8 +175,9 @@ class Job:
             self.display.note(
                 f"{self.name}: {event.end - event.start:.1f} s of audio from {event.start:.1f} s on are lost"
             )
-        elif isinstance(event, Resumed):
-            self.display.note(f"{self.name}: connected again after {event.attempt} failures")
+        elif isinstance(event, Resumed) and self._lost:
+            self._lost = False
+            self.display.note(f"{self.name}: connected again")
 
     def _hear(self, event: SpeechEvent) -> None:
         if not event.alternatives:

@@ -23,15 +23,15 @@ def open_microphone(rate: int) -> AudioFile:
         stream.start()
     except sounddevice.PortAudioError as error:
         raise Failure(f"the microphone cannot be opened ({error}): check that one is connected and allowed") from None
-    lost = False
     warnings: list[str] = []
 
     def blocks() -> Iterator[bytes]:
-        nonlocal lost
         while True:
-            data, overflowed = stream.read(rate // BLOCKS_PER_SECOND)
-            if overflowed and not lost:
-                lost = True
+            try:
+                data, overflowed = stream.read(rate // BLOCKS_PER_SECOND)
+            except sounddevice.PortAudioError as error:
+                raise Failure(f"the microphone went away ({error}): check that it is connected") from None
+            if overflowed and not warnings:
                 warnings.append("the microphone was faster than this computer: some of it is lost")
             yield bytes(data)
 

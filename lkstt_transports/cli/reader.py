@@ -58,7 +58,7 @@ class Reader:
                 self._loop.call_soon_threadsafe(self._blocks.put_nowait, self._read(source))
 
     def _read(self, source: AudioFile) -> Exception | None:
-        """Hand over all blocks; give what ended them."""
+        """Hand over all blocks; give what ended them, if that was not their end."""
         try:
             for block in source:
                 self._room.acquire()
@@ -67,4 +67,6 @@ class Reader:
                 self._loop.call_soon_threadsafe(self._blocks.put_nowait, block)
         except OSError as error:
             return AudioFileError(f"{self._name} cannot be read any further ({error.strerror})", "check the disk")
+        except Exception as error:  # raised again where somebody waits for it
+            return error
         return None

@@ -14,6 +14,7 @@ from lkstt_proto import InsecureTransport
 from ..gateway import LocalGateway
 from ..gateway.recognizers import PocketsphinxRecognizer, RecognizerError
 from .failure import INTERRUPTED, Failure, emit, say
+from .running import run_async
 
 
 @click.command()
@@ -69,7 +70,7 @@ def serve(
             f"listening at {host} in plaintext would show tokens and audio to the network: listen at 127.0.0.1 behind "
             "a server with TLS, or add --allow-insecure if that network is trusted"
         ) from None
-    context.exit(asyncio.run(_serve(gateway, f"{host}:{port}", made=not key)))
+    context.exit(run_async(_serve(gateway, f"{host}:{port}", made=not key)))
 
 
 async def _serve(gateway: LocalGateway, address: str, *, made: bool) -> int:
@@ -94,7 +95,7 @@ async def _serve(gateway: LocalGateway, address: str, *, made: bool) -> int:
         raise Failure(f"cannot listen at {address} ({error.strerror}): choose another --host or --port") from None
     try:
         secret = gateway.api_secret if made else "..."
-        arguments = f'base_url="{gateway.base_url}", api_key="{gateway.api_key}", api_secret="{secret}"'
+        arguments = f'model="auto", base_url="{gateway.base_url}", api_key="{gateway.api_key}", api_secret="{secret}"'
         emit(f"{gateway.base_url}\n")
         say("ready; Ctrl-C stops")
         if made:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import os
 from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack, asynccontextmanager
@@ -24,6 +23,7 @@ from .failure import FAILED, Failure
 from .formats import WRITERS
 from .job import Job, run_jobs
 from .output import Document, NewFile, StandardOutput
+from .running import run_async
 
 _TRANSPORTS = ("asyncio", "trio", "anyio", "sync")
 
@@ -87,7 +87,7 @@ def transcribe(context: click.Context, /, **options: Any) -> None:
       ffmpeg -i film.mp4 -ar 16000 -ac 1 -f s16le - | lkstt transcribe --local -
     """
     wishes = _check(_Wishes(**{**options, "kind": options["kind"] or _kind(options["output"])}))
-    if asyncio.run(_transcribe(wishes)):
+    if run_async(_transcribe(wishes)):
         context.exit(FAILED)
 
 
@@ -133,7 +133,7 @@ async def _transcribe(wishes: _Wishes) -> bool:
         stt = await stack.enter_async_context(_connect(wishes, jobs))
         work = [
             Job(
-                name=name,
+                name="standard input" if name == STANDARD_INPUT else name,
                 source=partial(_open_microphone, rate) if wishes.mic else partial(open_audio, name, rate=rate),
                 rate=rate,
                 realtime=wishes.realtime,
