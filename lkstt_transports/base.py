@@ -1,0 +1,329 @@
+"""What all adapters have in common for applications: settings, capabilities and wishes. Nothing here waits.
+
+An adapter adds a clock, tasks and sockets. Rules and durations of the protocol stay in the core.
+"""
+
+from __future__ import annotations
+
+import os
+from abc import ABC, abstractmethod
+from collections import deque
+from collections.abc import Callable, Iterable, Mapping
+from random import random
+from typing import TYPE_CHECKING, Any, Generic, Literal, Self, TypeVar
+from weakref import WeakSet
+
+from attrs import frozen
+
+from lkstt_proto import (
+    UNCHANGED,
+    Connection,
+    Diagnostic,
+    Endpointer,
+    Event,
+    FallbackModel,
+    Limits,
+    LocalProtocolError,
+    RetryPolicy,
+    Secret,
+    SpeechData,
+    SpeechEvent,
+    SpeechEventType,
+    Stats,
+    STTOptions,
+)
+from lkstt_proto.catalogue import lookup
+from lkstt_proto.handshake import build_request, resolve_base_url, resolve_credentials
+from lkstt_proto.settings import Unchanged
+from lkstt_transports.common import Binary, Pong, Text
+
+if TYPE_CHECKING:
+    from typing_extensions import Buffer
+
+
+@frozen(kw_only=True)
+class STTCapabilities:
+    """What a model can do; the names are livekit-agents' own."""
+
+    streaming: bool = True
+    interim_results: bool = True
+    diarization: bool = False
+    """Whether the options ask the provider to tell speakers apart (PROTOCOL 6.2)."""
+    aligned_transcript: Literal["word", False] = False
+    """``word`` when the model and all fallbacks are known to time their words (PROTOCOL 6.1)."""
+    offline_recognize: bool = True
+    """``recognize`` works."""
+    keyterms: bool = False
+    """Whether the model takes keyterms."""
+    chat_context: bool = False
+    """Whether the model uses ``agent_context``."""
+
+
+def capabilities_of(options: STTOptions) -> STTCapabilities:
+    """Look up what is known about a model and its fallbacks."""
+    extra = options.extra_kwargs
+    speakers = (extra.get(key) for key in ("diarize", "speaker_labels", "diarization"))
+    models = (options.model, *(fallback.model for fallback in options.fallback))
+    return STTCapabilities(
+        diarization=any(value and str(value).lower() != "none" for value in speakers),
+        aligned_transcript="word" if all(lookup(model).word_timings for model in models) else False,
+        keyterms=options.info.keyterm_key is not None,
+        chat_context=options.info.context,
+    )
+
+
+def join_finals(finals: Iterable[SpeechEvent], language: str | None) -> SpeechEvent:
+    """Make one final of many: texts with spaces between, all words, from the first start to the last end."""
+    events = [event for event in finals if event.alternatives[0].text]
+    parts = [event.alternatives[0] for event in events]
+    if not parts:
+        return SpeechEvent(SpeechEventType.FINAL_TRANSCRIPT, alternatives=(SpeechData(language or "", ""),))
+    speakers = {part.speaker_id for part in parts}
+    data = SpeechData(
+        parts[0].language,
+        " ".join(part.text for part in parts),
+        min(part.start_time for part in parts),
+        max(part.end_time for part in parts),
+        sum(part.confidence for part in parts) / len(parts),
+        speakers.pop() if len(speakers) == 1 else None,
+        tuple(word for part in parts for word in part.words),
+    )
+    last = events[-1]
+    return last._replace(alternatives=(data,), promoted=any(event.promoted for event in events))
+
+
+class BaseStream(ABC):
+    """The part of a stream that does not wait. Events stay in the core until somebody wants them."""
+
+    def __init__(self, connection: Connection) -> None:
+        self._connection = connection
+        self._kept: deque[Event] = deque()  # taken from the core, and not yet given away
+
+    @abstractmethod
+    def _now(self) -> float:
+        """Read the monotonic clock."""
+
+    @abstractmethod
+    def _act(self) -> None:
+        """After any input: take the actions, take the events, look at the deadline."""
+
+    @property
+    def stats(self) -> Stats:
+        """Counters and latencies, a frozen snapshot."""
+        return self._connection.stats
+
+    def push_audio_nowait(self, pcm: Buffer) -> None:
+        """Push audio without waiting; where there is no room, the oldest unsent audio is dropped (AudioDropped).
+
+        ``pcm``: signed 16-bit little-endian mono at the stream's rate, of any length. Raises the stream's error once
+        it failed, and LocalProtocolError after the end of input.
+        """
+        self._wish(self._connection.send_audio, pcm)
+
+    def flush(self) -> None:
+        """Send what was pushed so far without waiting for a full message. Raises as ``push_audio_nowait`` does."""
+        self._wish(self._connection.flush)
+
+    def finalize(self) -> None:
+        """Ask for finals of what was pushed so far; the stream goes on. Raises as ``push_audio_nowait`` does."""
+        self._wish(self._connection.finalize)
+
+    def end_input(self) -> None:
+        """Say that no more audio comes: what is left is sent and finalised, then iteration ends.
+
+        Calling it again changes nothing. Raises the stream's error once it failed.
+        """
+        self._wish(self._connection.end_input)
+
+    def update_options(
+        self,
+        *,
+        model: str | Unchanged = UNCHANGED,
+        language: str | Unchanged = UNCHANGED,
+        extra: Mapping[str, Any] | Unchanged = UNCHANGED,
+        keyterms: list[str] | Unchanged = UNCHANGED,
+    ) -> None:
+        """Change settings of the live session and of those that follow it.
+
+        Raises LocalProtocolError, and changes nothing, for what a live stream cannot take.
+        """
+        changes = {"model": model, "language": language, "extra": extra, "keyterms": keyterms}
+        self._wish(self._connection.update_options, **changes)
+
+    def _wish(self, method: Callable[..., None], *arguments: Any, **changes: Any) -> None:
+        self._raise_failure()
+        method(*arguments, self._now(), **changes)
+        self._act()
+
+    def _offer(self, changes: dict[str, Any]) -> None:
+        """Change settings, or tell that the stream cannot."""
+        if self._connection.finished:
+            return
+        try:
+            self.update_options(**changes)
+        except LocalProtocolError as refusal:
+            self._kept.extend(self._connection.take_events())
+            self._kept.append(Diagnostic("settings_refused", str(refusal)))
+            self._act()
+
+    def _hand_in(self, received: Text | Binary | Pong) -> None:
+        connection, now = self._connection, self._now()
+        if isinstance(received, Text):
+            connection.receive_text(received.data, now)
+        elif isinstance(received, Pong):
+            connection.transport_alive(now)
+        else:
+            connection.receive_binary(received.data, now)
+        self._act()
+
+    def _take_kept(self) -> Event | None:
+        """Give the next event, from the core if need be; None when there is none yet."""
+        if not self._kept:
+            self._kept.extend(self._connection.take_events())
+            if self._kept:
+                self._act()  # there is room for more
+        return self._kept.popleft() if self._kept else None
+
+    def _raise_failure(self) -> None:
+        """Raise what the stream failed with, if it did."""
+        if self._connection.error is not None:
+            # Raised again and again it would carry all the places where it was raised before.
+            raise self._connection.error.with_traceback(None)
+
+
+StreamT = TypeVar("StreamT", bound=BaseStream)
+
+
+class BaseSTT(Generic[StreamT]):
+    """Model, credentials and settings; makes streams.
+
+    ``base_url`` and credentials left out are read from the environment (PROTOCOL 1.2). ``endpointer`` is for models
+    that want the client to find the end of speech: an object with ``push(pcm) -> bool``, which serves one stream at a
+    time, or a callable that makes one for a sample rate; None takes ``lkstt_transports.vad``.
+
+    Raises LocalProtocolError for values that cannot be and for missing credentials, InsecureTransport for plaintext to
+    another computer.
+    """
+
+    def __init__(
+        self,
+        model: str | None = "deepgram/nova-3",
+        *,
+        language: str | None = None,
+        base_url: str | None = None,
+        encoding: str = "pcm_s16le",
+        sample_rate: int | None = None,
+        api_key: str | Secret | None = None,
+        api_secret: str | Secret | None = None,
+        extra_kwargs: Mapping[str, object] | None = None,
+        fallback: str | FallbackModel | Mapping[str, object] | Iterable[object] | None = None,
+        headers: Mapping[str, str] | Iterable[tuple[str, str]] | None = None,
+        allow_insecure: bool = False,
+        retry: RetryPolicy = RetryPolicy(),  # noqa: B008 (frozen)
+        limits: Limits = Limits(),  # noqa: B008 (frozen)
+        endpointer: Endpointer | Callable[[int], Endpointer] | None = None,
+        connector: Any = None,
+    ) -> None:
+        key, secret = resolve_credentials(os.environ, api_key, api_secret) or (None, None)
+        options = STTOptions(
+            model,
+            language=language,
+            base_url=resolve_base_url(os.environ, base_url),
+            encoding=encoding,
+            sample_rate=sample_rate,
+            api_key=key,
+            api_secret=secret,
+            extra_kwargs=extra_kwargs,
+            fallback=fallback,
+            headers=headers,
+            allow_insecure=allow_insecure,
+        )
+        # Missing credentials are told here; and signing imports what it needs before an event loop has to wait for it.
+        build_request(options, 0.0)
+        self._retry = retry
+        self._limits = limits
+        self._endpointer = endpointer
+        self._check_endpointer(options)
+        self._options = options
+        self._keyterms: list[str] | Unchanged = UNCHANGED
+        self._streams: WeakSet[StreamT] = WeakSet()
+        self._closed = False
+        self._connector = connector
+
+    @classmethod
+    def from_model_string(cls, model: str, **settings: Any) -> Self:
+        """Make one from ``provider/model:language``; ``settings`` are arguments of the constructor."""
+        return cls(model, **settings)
+
+    @property
+    def model(self) -> str:
+        """``provider/model`` as asked for; ``auto`` when the gateway chooses."""
+        return self._options.model or "auto"
+
+    @property
+    def provider(self) -> str:
+        """Who runs the gateway, as livekit-agents says it."""
+        return "livekit"
+
+    @property
+    def label(self) -> str:
+        """Where this class is found."""
+        return f"{type(self).__module__}.{type(self).__qualname__}"
+
+    @property
+    def capabilities(self) -> STTCapabilities:
+        """What the present model and options can do."""
+        return capabilities_of(self._options)
+
+    def __repr__(self) -> str:
+        return f"<{self.label} {self._options!r}>"
+
+    def update_options(
+        self,
+        *,
+        model: str | Unchanged | None = UNCHANGED,
+        language: str | Unchanged | None = UNCHANGED,
+        extra: Mapping[str, Any] | Unchanged = UNCHANGED,
+        keyterms: list[str] | Unchanged = UNCHANGED,
+    ) -> None:
+        """Change settings of new streams and of the live ones; ``extra`` is merged by key.
+
+        A live stream that cannot take a change tells ``Diagnostic("settings_refused")`` and goes on as it was. Raises
+        LocalProtocolError, and changes nothing, only for values that no stream could take.
+        """
+        replaced: dict[str, Any] = {"model": model, "language": language}
+        if not isinstance(extra, Unchanged):
+            replaced["extra_kwargs"] = {**self._options.extra_kwargs, **extra}
+        options = self._options.replace(**{key: value for key, value in replaced.items() if value is not UNCHANGED})
+        self._check_endpointer(options)
+        Connection(options).update_options(0.0, keyterms=keyterms)  # raises for what are no keyterms
+        self._options = options
+        if keyterms is not UNCHANGED:
+            self._keyterms = keyterms
+        for stream in tuple(self._streams):
+            stream._offer({"model": model, "language": language, "extra": extra, "keyterms": keyterms})
+
+    def _make_connection(self, language: str | None, now: float) -> Connection:
+        if self._closed:
+            raise LocalProtocolError("this STT is closed: make a new one", phase="configure")
+        options = self._options if language is None else self._options.replace(language=language)
+        connection = Connection(
+            options,
+            retry=self._retry,
+            limits=self._limits,
+            endpointer=self._make_endpointer(options) if options.info.endpointing else None,
+            random=random,
+        )
+        connection.update_options(now, keyterms=self._keyterms)
+        return connection
+
+    def _check_endpointer(self, options: STTOptions) -> None:
+        if options.info.endpointing and self._endpointer is None:
+            self._make_endpointer(options)
+
+    def _make_endpointer(self, options: STTOptions) -> Endpointer:
+        if self._endpointer is None:
+            from lkstt_transports.vad import WebRtcEndpointer
+
+            return WebRtcEndpointer(options.sample_rate)
+        return self._endpointer(options.sample_rate) if callable(self._endpointer) else self._endpointer

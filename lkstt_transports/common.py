@@ -1,0 +1,160 @@
+"""What a connector is, and what it has to tell: shared by all adapters. Nothing here waits."""
+
+from __future__ import annotations
+
+import json
+from contextlib import AbstractAsyncContextManager
+from typing import TYPE_CHECKING, Any, NamedTuple, Protocol
+from urllib.parse import urlsplit
+
+from lkstt_proto import Limits, LocalProtocolError, Request, TlsError
+from lkstt_proto.errors import safe_text
+
+if TYPE_CHECKING:
+    from typing_extensions import Buffer
+
+
+class Text(NamedTuple):
+    """A text message arrived."""
+
+    data: str | bytes
+
+
+class Binary(NamedTuple):
+    """A binary message arrived."""
+
+    data: bytes
+
+
+class Pong(NamedTuple):
+    """A pong arrived."""
+
+
+class Closed(NamedTuple):
+    """The WebSocket is closed; nothing follows."""
+
+    code: int = 1006
+    """The peer's close code, or the one this end had to send; 1006 when the connection just went away."""
+    reason: str = ""
+    error: BaseException | None = None
+    """What the transport raised, if it did."""
+
+
+Received = Text | Binary | Pong | Closed
+"""What ``Socket.receive`` gives."""
+
+
+class Socket(Protocol):
+    """An open WebSocket. Pings of the peer are its own business."""
+
+    async def send_text(self, data: bytes) -> None:
+        """Send UTF-8 as one text message; return when the transport can take more."""
+
+    async def receive(self) -> Received:
+        """Wait for what comes next."""
+
+    async def ping(self) -> None:
+        """Send a ping; ``receive`` gives the pong. May be called while ``send_text`` waits."""
+
+    async def close(self, code: int) -> None:
+        """Send a close frame; ``receive`` goes on, and gives ``Closed`` when the peer has answered."""
+
+
+class Connector(Protocol):
+    """Opens WebSockets: the pluggable part of an adapter."""
+
+    def open(self, request: Request, max_message: int) -> AbstractAsyncContextManager[Socket]:
+        """Connect, and cut the connection at once where the block is left.
+
+        Never follows a redirect. A message of more than ``max_message`` bytes is answered with close code 1009.
+        Raises UpgradeRefused for an HTTP answer, TlsError for a certificate, and anything else that goes wrong.
+        """
+
+    async def aclose(self) -> None:
+        """Let go of everything."""
+
+
+class UpgradeRefused(Exception):
+    """The server answered the upgrade request with something else; the core makes the error of it."""
+
+    def __init__(self, status: int, retry_after: float | None = None, detail: str = "") -> None:
+        super().__init__(f"HTTP {status}")
+        self.status = status
+        self.retry_after = retry_after
+        """Seconds."""
+        self.detail = detail
+
+
+def closing_facts(error: BaseException) -> dict[str, Any]:
+    """Give the arguments of ``Connection.transport_closed`` for what a connector raised."""
+    if isinstance(error, UpgradeRefused):
+        return {"http_status": error.status, "retry_after": error.retry_after, "reason": error.detail}
+    return {"error": error}
+
+
+def tls_error(reason: str) -> TlsError:
+    """Build the error for a certificate that cannot be trusted."""
+    return TlsError(
+        f"the server's certificate cannot be trusted ({safe_text(reason)}): check the host in base_url and this "
+        "computer's clock, or give the connector an SSLContext that knows the private authority",
+        phase="connect",
+    )
+
+
+def retry_after_seconds(value: str | None, unix_time: float) -> float | None:
+    """Read a ``Retry-After`` header: seconds or an HTTP date; None when absent or neither (RFC 9110 10.2.3)."""
+    if value is None:
+        return None
+    value = value.strip()
+    if value.isascii() and value.isdigit():
+        return float(value)
+    from email.utils import parsedate_to_datetime  # rarely needed
+
+    try:
+        return max(0.0, parsedate_to_datetime(value).timestamp() - unix_time)
+    except (ValueError, OverflowError):
+        return None
+
+
+def refusal_detail(body: bytes) -> str:
+    """Find the sentence for people in the JSON body of an HTTP answer (PROTOCOL 1.5); empty when there is none."""
+    try:
+        content = json.loads(body)
+    except (ValueError, RecursionError):
+        return ""
+    texts = [content.get(key) for key in ("hint", "message", "error")] if isinstance(content, dict) else []
+    return next((text for text in texts if isinstance(text, str)), "")
+
+
+def environment_proxy(url: str) -> str | None:
+    """Give the proxy that ``HTTPS_PROXY`` and ``NO_PROXY`` name for a ``wss://`` URL, or None.
+
+    Plaintext takes no detour: a proxy would see the token.
+    """
+    # The public proxy_bypass, which is all that typeshed knows, asks the system too, and may block.
+    from urllib.request import getproxies_environment, proxy_bypass_environment  # type: ignore[attr-defined]
+
+    parts = urlsplit(url)
+    proxies = getproxies_environment()
+    if parts.scheme != "wss" or proxy_bypass_environment(parts.netloc, proxies):
+        return None
+    return proxies.get("https")
+
+
+def largest_message(limits: Limits) -> int:
+    """Bytes of a message that a connector still lets through.
+
+    More than ``Limits.message``, so that the core skips what is only somewhat too large instead of losing the session.
+    """
+    return 2 * limits.message
+
+
+def as_bytes(pcm: Buffer) -> memoryview:
+    """See any contiguous buffer as bytes, so that it can be cut. Raises LocalProtocolError for what is none."""
+    try:
+        view = memoryview(pcm)
+        return view.cast("B") if view.nbytes else memoryview(b"")
+    except TypeError as error:
+        raise LocalProtocolError(
+            "audio must be a contiguous buffer of 16-bit samples, as bytes or an array", phase="session"
+        ) from error
