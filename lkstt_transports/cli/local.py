@@ -21,8 +21,10 @@ async def local_gateway(*, workers: int) -> AsyncIterator[LocalGateway]:
     )
     try:
         await gateway.start()
-    except (RecognizerError, OSError) as error:
-        raise Failure(f"the local gateway cannot start: {error}") from None
+    except RecognizerError as error:
+        raise Failure(str(error)) from None
+    except OSError as error:
+        raise Failure(f"the local gateway cannot start ({error.strerror}): check the system's limits") from None
     try:
         yield gateway
     finally:
