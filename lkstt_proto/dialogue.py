@@ -174,8 +174,8 @@ def bundled() -> dict[str, Readable]:
 
 def load(source: Readable | Iterable[str]) -> Fixture:
     """Read a fixture from a path or from its lines. Raises FixtureError for what is none."""
-    lines = source if isinstance(source, Iterable) else source.read_text("utf-8").splitlines()
-    # Split at line feeds only would be JSON Lines to the letter; no line separator but those stands unescaped in ours.
+    # Not splitlines: JSON may hold other line separators, and they end no line here.
+    lines = source if isinstance(source, Iterable) else source.read_text("utf-8").split("\n")
     numbered = [(number, _parse(line, number)) for number, line in enumerate(lines, 1) if line.strip()]
     if not numbered:
         raise FixtureError("the fixture is empty: its first line is the header", phase="configure")

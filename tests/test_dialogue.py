@@ -97,6 +97,12 @@ def test_a_path_and_blank_lines_are_read(tmp_path: Path) -> None:
     assert [step.line for step in load(path).steps] == [3]
 
 
+def test_only_a_line_feed_ends_a_line(tmp_path: Path) -> None:
+    path = tmp_path / "example.jsonl"
+    path.write_text('{"fixture":1,"name":"a\u2028b","role":"client"}\r\n', "utf-8", newline="")
+    assert load(path).name == "a\u2028b"
+
+
 def test_bundled_fixtures_are_sorted_by_file_name() -> None:
     assert list(bundled()) == sorted(bundled())
     assert load(bundled()["turn.jsonl"]).name == "turn"
