@@ -261,7 +261,11 @@ class Gateway(Peer[ClientMessage]):
 
     def _transcribe(self, kind: TranscriptKind, data: SpeechData, now: float, request_id: str | None) -> None:
         trigger = f"gateway:{kind}_transcript"
-        self._tell(trigger, encode_transcript(kind, data, request_id, self._session_id), now)
+        try:
+            message = encode_transcript(kind, data, request_id, self._session_id)
+        except ValueError:
+            raise LocalProtocolError("a transcript's numbers must be finite", phase="session") from None
+        self._tell(trigger, message, now)
         if not data.text:
             trigger = "gateway:empty_final" if kind is TranscriptKind.FINAL else "gateway:empty_transcript"
         self._speech.step(trigger)
