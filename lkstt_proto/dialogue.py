@@ -34,7 +34,6 @@ import json
 import re
 from base64 import b64decode, b64encode
 from collections.abc import Iterable, Mapping
-from importlib.resources import files
 from typing import Any, Protocol
 
 import attrs
@@ -168,6 +167,8 @@ class Readable(Protocol):
 
 def bundled() -> dict[str, Readable]:
     """Give the fixtures that come with this package, by file name, sorted; each does for ``load``."""
+    from importlib.resources import files  # drags in tempfile and zipfile: not before it is needed
+
     found = files(__package__).joinpath("fixtures").iterdir()
     return {file.name: file for file in sorted(found, key=lambda file: file.name) if file.name.endswith(".jsonl")}
 
