@@ -50,7 +50,7 @@ class Hearing:
         self.exact = 0
         """Position up to which finals with times of their own speak."""
         self.estimated = 0
-        """Samples acknowledged by estimate since the last such final."""
+        """Samples acknowledged by estimate alone, behind the last such final."""
         self.hears_onsets = False
         """Whether this stream was told of a turn before its final."""
 
@@ -98,7 +98,8 @@ class Hearing:
         if final.end is not None:
             samples = ring.acknowledge(final.end)
             self.exact = max(self.exact, final.end)
-            self.estimated = 0
+            # An estimate may have gone further than this final speaks.
+            self.estimated = min(self.estimated, max(0, ring.acknowledged - final.end))
         elif final.data.text or self._drain.finalize_at is not None:
             samples = ring.acknowledge(timeline.position)
             self.estimated += samples
