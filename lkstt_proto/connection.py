@@ -370,9 +370,10 @@ class Connection(Link):
         full = self._unread.full
         events = self._unread.take()
         if full and self._link.state is LinkState.UP:
-            # Liveness stood still while nobody read; it goes on from here.
+            # Liveness and quiet stood still while nobody read; they go on from here.
             self._sender.liveness.heard = self._now
-            self._arm_liveness()
+            self._drain.listen_again(self._now)
+            self._after_inbound()
         return events
 
     # Triggers: what is the case, in the words of the tables.
@@ -414,7 +415,7 @@ class Connection(Link):
             acknowledged=acknowledged,
             exactly=acknowledged and self._hearing.exact >= self._ring.handed,
         )
-        if at is None:
+        if at is None or (self._unread.full and at > self._now):
             self._cancel(Timer.QUIET)
         elif at <= self._now + EPSILON:
             self._finish()
@@ -458,7 +459,7 @@ class Connection(Link):
 
     def _tell_retry(self) -> None:
         outage = self._outage
-        error = cast(SttError, outage.last)  # the failure that chose this row
+        error = cast("SttError", outage.last)  # the failure that chose this row
         self._tell(Reconnecting(outage.failures, outage.delay, error))
 
     def _end(self) -> None:

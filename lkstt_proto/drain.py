@@ -35,6 +35,7 @@ class Drain:
     """From a finalize to the first final after it."""
     _text: str = field(default="", repr=False)
     _text_at: float = float("-inf")
+    _listening_since: float = float("-inf")
 
     def begin_session(self) -> None:
         """A transport opened: nothing was heard on it yet."""
@@ -55,6 +56,10 @@ class Drain:
         """``session.finalized`` came; one that no finalize of the end preceded means an earlier one."""
         if self.finalize_at is not None:
             self.finalized_at = now
+
+    def listen_again(self, now: float) -> None:
+        """Nobody listened until now: what was said meanwhile is still to come."""
+        self._listening_since = now
 
     def interim_came(self, text: str, now: float) -> None:
         """An interim or preflight came; empty or repeated text extends nothing."""
@@ -87,7 +92,7 @@ class Drain:
         """
         if speaking or self.finalize_at is None:
             return None
-        since = max(self.finalize_at, self._text_at)
+        since = max(self.finalize_at, self._text_at, self._listening_since)
         if self.finalized_at is None:
             return since + self.limits.quiet if self.final else None
         since = max(since, self.finalized_at)

@@ -50,7 +50,6 @@ INACTIVITY_CODE = 2007
 """Error code of a session that was idle for too long (PROTOCOL 3.3)."""
 
 
-
 @frozen(kw_only=True)
 class GatewayLimits:
     """How patient a gateway is, in seconds."""
@@ -66,7 +65,7 @@ class GatewayLimits:
 class Gateway(Peer[ClientMessage]):
     """One session, seen from the gateway. Times in what it is told and tells are seconds into the session's audio."""
 
-    __slots__ = ("_closing", "_counts", "_events", "_patience", "_rate", "_session_id", "_speech")
+    __slots__ = ("_closing", "_counts", "_events", "_gone", "_patience", "_rate", "_session_id", "_speech")
 
     def __init__(
         self,
@@ -81,6 +80,7 @@ class Gateway(Peer[ClientMessage]):
         self._counts = 0
         self._session_id: str | None = None
         self._closing = False
+        self._gone = False
         self._speech = Machine(SPEECH)
 
     # Looks.
@@ -182,7 +182,10 @@ class Gateway(Peer[ClientMessage]):
         self._advance(now)
 
     def transport_closed(self, now: float, *, code: int = 1006, reason: str = "") -> None:
-        """The transport is gone: PeerLost follows, and nothing else ever."""
+        """The transport is gone: PeerLost follows, and nothing else ever. Raises LocalProtocolError the second time."""
+        if self._gone:
+            raise LocalProtocolError("the transport has closed before", phase="close")
+        self._gone = True
         self._advance(now)
         self._timers.clear()
         self._outbox.clear()

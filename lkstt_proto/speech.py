@@ -54,20 +54,21 @@ class Reader:
         problems = message.problems
         start_time = end_time = timeline.position / timeline.rate
         end = None
-        if self._trusted and message.duration and "start" not in problems:
+        if self._trusted and message.duration:
             sent = timeline.seconds
             session_start = message.start or 0.0
-            session_end = session_start + message.duration
             if session_start > sent + TOLERANCE:
                 problems = (*problems, "start")
-            else:
-                if session_end > sent + TOLERANCE:
-                    problems = (*problems, "duration")
-                session_end = min(session_end, sent)
-                if not final or self._follows(session_start, session_end):
-                    start_time = timeline.start(session_start)
-                    end_time = max(start_time, timeline.end(session_end))
-                    end = timeline.end_position(session_end)
+                session_start = 0.0
+            session_end = session_start + message.duration
+            if session_end > sent + TOLERANCE:
+                problems = (*problems, "duration")
+            session_end = min(session_end, sent)
+            # A start that had to be mended says nothing of the gateway's clock.
+            if not final or "start" in problems or self._follows(session_start, session_end):
+                start_time = timeline.start(session_start)
+                end_time = max(start_time, timeline.end(session_end))
+                end = timeline.end_position(session_end)
         if end is None:
             start_time = min(since, end_time)
         data = SpeechData(

@@ -205,11 +205,11 @@ SESSION = Table(
         # A gateway may refuse before anything was created.
         *rows((_S.NEW, *_OPEN, _S.ENDED), "gateway:error", _S.FAILED, (_SE.ERROR,)),
         # A transport brings a new session and takes it away again; the stream's end has the last word.
-        *rows(SessionState, "opened", _S.NEW),
+        *rows((_S.NEW, *_HEARING), "opened", _S.NEW),
         *rows((_S.NEW, *_OPEN), "closed", _S.FAILED),
         *rows(_HEARING, "closed", None),
-        *rows(SessionState, "stream_ended", _S.ENDED),
-        *rows(SessionState, "stream_failed", _S.FAILED),
+        *rows((_S.NEW, *_HEARING), "stream_ended", _S.ENDED),
+        *rows((_S.NEW, *_HEARING), "stream_failed", _S.FAILED),
     ),
 )
 

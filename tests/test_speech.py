@@ -99,14 +99,21 @@ def test_a_model_whose_times_say_nothing_is_estimated() -> None:
     assert reading.data.words == (TimedWord("w", 1.0, 1.0, 0.5, "S1"),)
 
 
-def test_a_start_that_could_not_be_read_leaves_an_estimate() -> None:
+def test_a_start_that_could_not_be_read_is_the_default() -> None:
     reading = read(reader((0, 3000)), said(None, 1.0, problems=("start",)), since=1.0)
-    assert (times(reading), reading.end, reading.problems) == ((1.0, 3.0), None, ("start",))
+    assert (times(reading), reading.end, reading.problems) == ((0.0, 1.0), 1000, ("start",))
 
 
 def test_a_start_beyond_the_audio_sent_is_mended() -> None:
     reading = read(reader((0, 3000)), said(1e15, 1.0), since=1.0)
-    assert (times(reading), reading.end, reading.problems) == ((1.0, 3.0), None, ("start",))
+    assert (times(reading), reading.end, reading.problems) == ((0.0, 1.0), 1000, ("start",))
+
+
+def test_a_mended_start_is_no_sign_that_the_clock_began_again() -> None:
+    listener = reader((0, 9000))
+    read(listener, said(5.0, 1.0))
+    read(listener, said(None, 1.0, problems=("start",)))
+    assert times(read(listener, said(7.0, 1.0))) == (7.0, 8.0)
 
 
 def test_an_end_beyond_the_audio_sent_is_cut_and_told() -> None:

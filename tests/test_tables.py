@@ -228,7 +228,7 @@ def test_close_is_said_once_and_also_after_an_error() -> None:
     )
 
 
-@pytest.mark.parametrize("state", list(SessionState))
+@pytest.mark.parametrize("state", [SessionState.NEW, SessionState.ENDED, SessionState.FAILED])
 def test_a_transport_brings_a_new_session_whatever_was(state: SessionState) -> None:
     assert row_of(SESSION, state, "opened") == (SessionState.NEW, ())
     assert row_of(SESSION, state, "stream_ended") == (SessionState.ENDED, ())
