@@ -73,7 +73,7 @@ class Hearing:
                 trigger = "gateway:empty_final"
         elif not text:
             trigger = "gateway:empty_transcript"
-        elif reading.end is not None and 0 < reading.end <= self.exact:
+        elif self._is_late(reading):
             trigger = "gateway:late_transcript"
         else:
             self.hears_onsets = True
@@ -92,6 +92,10 @@ class Hearing:
             sender = self._sender
             confirmed = sender.timeline.position_of(sender.liveness.confirmed)
             sender.ring.acknowledge(confirmed - round(sender.limits.lookback * sender.rate))
+
+    def _is_late(self, text: Reading) -> bool:
+        """Whether text lies within exactly acknowledged audio, by times that the gateway itself gave."""
+        return text.end is not None and "start" not in text.problems and 0 < text.end <= self.exact
 
     def _acknowledge(self, final: Reading) -> bool:
         ring, timeline = self._sender.ring, self._sender.timeline
