@@ -1127,6 +1127,17 @@ def test_an_interim_within_exactly_acknowledged_audio_is_late() -> None:
     assert told(stream) == "S I"
 
 
+def test_an_interim_whose_place_is_unknown_is_not_late() -> None:
+    stream = up()
+    push(stream, 0.0, 5.0)
+    final(stream, 0.1, 1.0, 3.0)
+    stream.take_events()
+    interim(stream, 0.2, start="4.0", duration=1.0)
+    assert told(stream) == "Diagnostic S I"
+    interim(stream, 0.3, "hi there", start=1e15, duration=1.0)
+    assert told(stream) == "Diagnostic I"
+
+
 def test_an_interim_after_an_estimate_is_not_late() -> None:
     stream = up()
     push(stream, 0.0, 5.0)
@@ -1442,6 +1453,20 @@ def test_quiet_counts_from_the_last_new_text() -> None:
     interim(stream, 11.0, "one")
     final(stream, 12.0, 1.0, 2.0, transcript="one two")
     assert leaves_at(stream) == 15.0
+
+
+def test_quiet_stands_still_while_nobody_reads_but_the_drain_does_not() -> None:
+    stream = ended(limits=Limits(unread_events=1))
+    hear(stream, 11.0, "session.finalized")
+    assert not now_readable(stream)
+    assert now_deadline(stream) == 40.0
+    stream.handle_timeout(20.0)
+    assert told(stream) == "Finalized"
+    assert now_deadline(stream) == 23.0
+    again = ended(limits=Limits(unread_events=1))
+    hear(again, 11.0, "session.finalized")
+    at_deadline(again)
+    assert link(again) is LinkState.CLOSING
 
 
 def test_quiet_counts_from_the_acknowledgement_of_the_finalize() -> None:

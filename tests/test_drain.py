@@ -81,6 +81,14 @@ def test_quiet_counts_from_the_acknowledgement() -> None:
     assert settled(drain(finalized=True)) == T + 3.5
 
 
+def test_quiet_counts_only_while_somebody_listens() -> None:
+    draining = drain()
+    draining.final_came("one", T + 1)
+    draining.listen_again(T + 20)
+    assert settled(draining) == T + 23
+    assert settled(draining, speaking=True) is None
+
+
 @pytest.mark.parametrize("text", ["", "same"])
 def test_empty_or_repeated_interims_extend_nothing(text: str) -> None:
     draining = drain(finalized=True)

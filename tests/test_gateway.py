@@ -447,6 +447,17 @@ def test_a_transport_that_is_gone_is_told_and_ends_everything() -> None:
         gateway.finalized(2.0)
 
 
+def test_a_transport_is_gone_once() -> None:
+    gateway = active()
+    gateway.transport_closed(1.0)
+    gateway.take_events()
+    before = looks(gateway)
+    with pytest.raises(LocalProtocolError):
+        gateway.transport_closed(500.0)
+    assert looks(gateway) == before
+    assert gateway.take_events() == []
+
+
 def test_a_session_that_ended_before_its_transport_stays_ended() -> None:
     gateway = closed(active())
     gateway.transport_closed(1.0, code=1000)

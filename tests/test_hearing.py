@@ -160,6 +160,14 @@ def test_text_within_audio_acknowledged_by_estimate_is_not_late_and_is_placed() 
     assert heard.event.alternatives[0].start_time == 1.0
 
 
+def test_text_whose_start_had_to_be_mended_is_not_late() -> None:
+    stream = Stream(5.0)
+    stream.hear(FINAL, 0.0, 3.0)
+    message = Transcript(INTERIM, "hi", duration=1.0, problems=("start",))
+    heard = stream.hearing.hear(message, 5.0, language="", session_id="")
+    assert heard.trigger == "gateway:interim_transcript"
+
+
 def test_text_before_any_audio_is_not_late() -> None:
     assert Stream(0.0).hear(INTERIM, 0.0, 1.0).trigger == "gateway:interim_transcript"
 
