@@ -243,6 +243,7 @@ class Ring:
         if excess > 0:
             for span in self._sent.cut_front(excess):
                 self._forget(span)
+            self._prune_marks()
         return Chunk(position, pcm, fresh)
 
     def rewind(self) -> list[Span]:
@@ -284,8 +285,9 @@ class Ring:
     # Inside.
 
     def _prune_marks(self) -> None:
-        """Forget marks that no resending could bring back: sent, with everything before them acknowledged."""
-        while self._due and self._marks[0].position <= self.acknowledged:
+        """Forget marks that no resending could bring back: sent, with no audio before them that is still kept."""
+        kept = self._sent.runs[0].start if self._sent.runs else self.position
+        while self._due and self._marks[0].position <= kept:
             del self._marks[0]
             self._due -= 1
 
