@@ -400,7 +400,7 @@ class RingAgainstLists(RuleBasedStateMachine):
         self.unsent = kept + self.unsent
         self.joined += len(kept)
         self.sent, self.gone = [], []
-        while self.said and self.marks[self.said - 1][0] > self.acknowledged:
+        while self.said and kept and self.marks[self.said - 1][0] > kept[0]:
             self.said -= 1
 
     @precondition(lambda self: self.ring.ready)
@@ -443,14 +443,26 @@ RingAgainstLists.TestCase.settings = settings(max_examples=100, stateful_step_co
 TestRingAgainstLists = RingAgainstLists.TestCase
 
 
-def test_marks_of_acknowledged_audio_do_not_pile_up() -> None:
-    ring = filled()
+def test_marks_whose_audio_is_gone_are_not_said_again() -> None:
+    ring = filled(chunk=4, capacity=8)
+    for start in (0, 8, 16):
+        ring.push(samples(start, start + 8))
+        ring.mark(start + 8, finalize=True)
+        assert take_all(ring)[-1] == "finalize"
+    assert positions(ring.rewind()) == list(range(16))
+    assert take_all(ring) == [(16, 4), (20, 4), "finalize"]
+
+
+@pytest.mark.parametrize("acknowledged", [True, False])
+def test_marks_do_not_pile_up(acknowledged: bool) -> None:
+    ring = filled(chunk=4, capacity=40)
     for start in range(0, 4000, 4):
         ring.push(samples(start, start + 4))
         ring.mark(start + 4, finalize=True)
         assert take_all(ring) == [(start, 4), "finalize"]
-        ring.acknowledge(start + 4)
-    assert len(ring._marks) <= 1
+        if acknowledged:
+            ring.acknowledge(start + 4)
+    assert len(ring._marks) == (0 if acknowledged else 10)
 
 
 # The timeline.
