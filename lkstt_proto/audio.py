@@ -82,6 +82,19 @@ class _Place:
             self.runs.append(Run(start, end))
         self.data += pcm
 
+    def skip(self, samples: int) -> None:
+        """Remove ``samples`` from the old end; ``cut_front`` for those who need not know what they were."""
+        del self.data[: samples * SAMPLE_BYTES]
+        runs = self.runs
+        while samples:
+            run = runs[0]
+            length = run.end - run.start
+            if samples < length:
+                run.start += samples
+                return
+            samples -= length
+            runs.popleft()
+
     def cut_front(self, samples: int) -> Iterator[Span]:
         """Remove ``samples`` from the old end; yield the spans that they were."""
         del self.data[: samples * SAMPLE_BYTES]
@@ -205,6 +218,8 @@ class Ring:
         """Whether ``take`` has something to give."""
         if len(self._unsent) >= self.chunk or len(self._unsent.runs) > 1:
             return True
+        if self._due == len(self._marks):
+            return False
         # A flush that the audio has passed gives nothing.
         position = self.position
         return any(mark.finalize or mark.position > position for mark in self._marks[self._due :])
@@ -232,8 +247,7 @@ class Ring:
         if samples < self.chunk and not complete:
             return None
         pcm = bytes(memoryview(self._unsent.data)[: samples * SAMPLE_BYTES])
-        for _ in self._unsent.cut_front(samples):
-            pass
+        self._unsent.skip(samples)
         self._rejoined = max(0, self._rejoined - samples)
         self._sent.extend(position, pcm)
         end = position + samples
@@ -276,8 +290,7 @@ class Ring:
             if run.start >= position:
                 break
             samples += min(position, run.end) - run.start
-        for _ in self._sent.cut_front(samples):
-            pass
+        self._sent.skip(samples)
         self.acknowledged = max(self.acknowledged, min(position, self.position))
         self._prune_marks()
         return before - self.unacknowledged
@@ -338,13 +351,17 @@ class Timeline:
 
     def start(self, seconds: float) -> float:
         """Stream time in seconds of session time ``seconds``, read as the start of something."""
+        if len(self.pieces) == 1:
+            return self._place(seconds, 0)
         count = seconds * self.rate + SLACK
-        return self._place(seconds, bisect_right(self.pieces, count, key=lambda piece: piece.count))
+        return self._place(seconds, max(0, bisect_right(self.pieces, count, key=lambda piece: piece.count) - 1))
 
     def end(self, seconds: float) -> float:
         """Stream time in seconds of session time ``seconds``, read as the end of something: before a gap, not after."""
+        if len(self.pieces) == 1:
+            return self._place(seconds, 0)
         count = seconds * self.rate - SLACK
-        return self._place(seconds, bisect_left(self.pieces, count, key=lambda piece: piece.count))
+        return self._place(seconds, max(0, bisect_left(self.pieces, count, key=lambda piece: piece.count) - 1))
 
     def end_position(self, seconds: float) -> int:
         """The last position that ``end`` covers whole."""
@@ -366,5 +383,5 @@ class Timeline:
             del self.pieces[0]
 
     def _place(self, seconds: float, index: int) -> float:
-        piece = self.pieces[max(0, index - 1)]
+        piece = self.pieces[index]
         return min(seconds + (piece.position - piece.count) / self.rate, self.position / self.rate)

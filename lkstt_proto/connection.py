@@ -157,9 +157,9 @@ class Connection(Link):
             return True
         if self._link.state is not LinkState.UP:
             return False
-        if self._may_finalize() or sender.liveness.wants_ping(sender.timeline.count):
+        if self._ring.ready and sender.may_send(self._now):
             return True
-        return self._ring.ready and sender.may_send(self._now)
+        return self._may_finalize() or sender.liveness.wants_ping(sender.timeline.count)
 
     @property
     def stats(self) -> Stats:

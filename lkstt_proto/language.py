@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from functools import cache
+from functools import cache, lru_cache
 
 
 @cache
@@ -16,6 +16,7 @@ def _table() -> dict[str, str]:
     return {**codes, **data["names"]}
 
 
+@lru_cache(maxsize=256)  # bounded: what a gateway sends is asked for again with every transcript
 def normalise_language(code: str) -> str:
     """Spell a language as BCP 47: "english" and "eng" give "en", "en_us" gives "en-US".
 

@@ -91,7 +91,7 @@ class Link(Peer[ServerMessage]):
         self._connecting_at = self._now
         options, model = self.options, self._settings.model
         if model != options.model:
-            options = options.replace(model=model)
+            options = options.replace(model=model and f"{model}:")  # a name's own colons are no language suffix
         self._outbox.append(Connect(self._outage.failures, options))
 
     def _arm_connect(self) -> None:

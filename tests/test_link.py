@@ -122,6 +122,13 @@ def test_the_dial_names_the_model_that_is_wanted_now() -> None:
     assert connect.options == client.options.replace(model="deepgram/nova-2")
 
 
+def test_a_model_named_with_colons_is_dialled_by_its_whole_name() -> None:
+    client = Client()
+    client.change("deepgram/a:b:en")
+    (connect,) = client.at(0.0, "start").asked()
+    assert (connect.options.model, connect.options.language) == ("deepgram/a:b", None)
+
+
 def test_a_new_dial_forgets_what_broke_the_last_session() -> None:
     client = Client().at(0.0, "start")
     client.handle_timeout(10.0)
