@@ -25,6 +25,7 @@ from lkstt_proto.errors import (
     TlsError,
     UnexpectedRedirect,
     Verdict,
+    dial_failure,
     gateway_failure,
     http_failure,
     lost,
@@ -280,3 +281,17 @@ def test_secrets_are_shared_by_copies_and_refuse_pickling() -> None:
     for protocol in range(pickle.HIGHEST_PROTOCOL + 1):
         with pytest.raises(TypeError, match="environment"):
             pickle.dumps(secret, protocol)
+
+
+def test_a_dial_that_failed_names_where_to_and_why():
+    error = dial_failure("http://127.0.0.1:1/v1", "", ConnectionRefusedError(111, "refused\x1b[2J"))
+    assert str(error) == (
+        "could not connect to http://127.0.0.1:1/v1 (ConnectionRefusedError: [Errno 111] refused\\x1b[2J): "
+        "check that the gateway runs there"
+    )
+    assert (error.phase, error.retryable) == ("connect", True)
+
+
+def test_a_dial_that_failed_without_an_exception_names_the_reason():
+    assert "(reset by peer)" in str(dial_failure("http://localhost/v1", "reset by peer", None))
+    assert "(the connection was closed)" in str(dial_failure("http://localhost/v1", "", None))
