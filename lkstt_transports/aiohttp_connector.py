@@ -14,7 +14,7 @@ from types import SimpleNamespace
 from typing import Any
 
 import aiohttp
-from aiohttp import WSMsgType
+from aiohttp import WSCloseCode, WSMsgType
 from aiohttp.connector import Connection
 from yarl import URL
 
@@ -140,8 +140,7 @@ class _Response(aiohttp.ClientResponse):
 class _Answer:
     """The HTTP answer to an upgrade request, seen before aiohttp follows a redirect or lets go of it."""
 
-    def __init__(self) -> None:
-        self._response: aiohttp.ClientResponse | None = None
+    _response: aiohttp.ClientResponse
 
     async def judge(
         self,
@@ -162,11 +161,9 @@ class _Answer:
 
     def cut(self) -> None:
         """Close the connection now. What the kernel has is still sent, and under TLS a word of farewell."""
-        response = self._response
-        if response is None:
-            return
-        transport = response.connection.transport if response.connection else None
-        response.close()
+        connection = self._response.connection
+        transport = connection.transport if connection is not None else None
+        self._response.close()
         if transport is not None:
             transport.abort()  # a peer that takes nothing more must not keep the socket
 
@@ -206,11 +203,11 @@ class _AiohttpSocket:
             if kind is WSMsgType.CLOSE:
                 if not self._closing:
                     with suppress(aiohttp.ClientError):
-                        await self.close(message.data or 1000)
+                        await self.close(WSCloseCode.OK)  # not an echo: the peer's code may be one that none may send
                 return Closed(message.data or _NO_STATUS, message.extra or "")
             if kind is WSMsgType.ERROR and isinstance(message.data, aiohttp.WebSocketError):
                 # aiohttp has answered with this code: the peer broke the rules, or sent too much.
-                return Closed(message.data.code, "this end closed it: " + aiohttp.WSCloseCode(message.data.code).name)
+                return Closed(message.data.code, "this end closed it: " + WSCloseCode(message.data.code).name)
             return Closed(error=message.data)
 
 

@@ -1,0 +1,102 @@
+"""What a connector has to tell."""
+
+from __future__ import annotations
+
+from array import array
+from typing import Any
+
+import pytest
+
+from lkstt_proto import Limits, LocalProtocolError
+from lkstt_transports.common import (
+    UpgradeRefused,
+    as_bytes,
+    closing_facts,
+    environment_proxy,
+    largest_message,
+    refusal_detail,
+    retry_after_seconds,
+    tls_error,
+)
+
+NOON = 1_700_049_600.0  # Wed, 15 Nov 2023 12:00:00 GMT
+
+
+@pytest.mark.parametrize(
+    ("value", "seconds"),
+    [
+        (None, None),
+        ("7", 7.0),
+        (" 0 ", 0.0),
+        ("Wed, 15 Nov 2023 12:01:30 GMT", 90.0),
+        ("Wed, 15 Nov 2023 11:00:00 GMT", 0.0),
+        ("-3", None),
+        ("1.5", None),
+        ("\u00b2", None),
+        ("soon", None),
+        ("Wed, 99 Nov 2023 12:00:00 GMT", None),
+        ("", None),
+    ],
+)
+def test_retry_after_is_seconds_or_a_date(value: str | None, seconds: float | None) -> None:
+    assert retry_after_seconds(value, NOON) == seconds
+
+
+@pytest.mark.parametrize(
+    ("body", "detail"),
+    [
+        (b'{"hint": "wait", "message": "no"}', "wait"),
+        (b'{"message": "no", "error": 3}', "no"),
+        (b'{"hint": 1, "error": "bad"}', "bad"),
+        (b'{"type": "x"}', ""),
+        (b'["hint"]', ""),
+        (b"<html>", ""),
+        (b"\xff", ""),
+        (b"", ""),
+        (b"[" * 100_000, ""),
+    ],
+)
+def test_a_refusal_has_a_sentence_or_none(body: bytes, detail: str) -> None:
+    assert refusal_detail(body) == detail
+
+
+def test_an_http_answer_becomes_facts_and_anything_else_stays_an_error() -> None:
+    assert closing_facts(UpgradeRefused(429, 3.0, "wait")) == {"http_status": 429, "retry_after": 3.0, "reason": "wait"}
+    error = OSError("gone")
+    assert closing_facts(error) == {"error": error}
+
+
+def test_a_certificate_error_says_why_and_what_to_do() -> None:
+    error = tls_error("self-signed\ncertificate")
+    assert "self-signed\\ncertificate" in str(error)
+    assert "SSLContext" in str(error)
+    assert not error.retryable
+
+
+def test_more_than_the_core_takes_is_let_through() -> None:
+    assert largest_message(Limits(message=1000)) > 1000
+
+
+@pytest.mark.parametrize("name", ["HTTPS_PROXY", "https_proxy"])
+def test_the_proxy_is_for_tls_and_for_hosts_not_excepted(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    for other in ("HTTPS_PROXY", "https_proxy", "NO_PROXY", "no_proxy"):
+        monkeypatch.delenv(other, raising=False)
+    assert environment_proxy("wss://gateway.example/v1/stt") is None
+    monkeypatch.setenv(name, "http://proxy.example:3128")
+    assert environment_proxy("wss://gateway.example/v1/stt") == "http://proxy.example:3128"
+    assert environment_proxy("ws://127.0.0.1:8080/v1/stt") is None
+    monkeypatch.setenv("NO_PROXY", "other.example, gateway.example")
+    assert environment_proxy("wss://gateway.example/v1/stt") is None
+    assert environment_proxy("wss://third.example/v1/stt") == "http://proxy.example:3128"
+
+
+@pytest.mark.parametrize("pcm", [b"\x01\x02", bytearray(b"\x01\x02"), memoryview(b"\x01\x02"), array("h", [0x0201])])
+def test_any_contiguous_buffer_is_bytes(pcm: Any) -> None:
+    assert as_bytes(pcm) == b"\x01\x02"
+    assert len(as_bytes(pcm[:0])) == 0
+
+
+@pytest.mark.parametrize("pcm", ["text", None, 3, memoryview(bytes(8))[::2]])
+def test_anything_else_is_refused(pcm: Any) -> None:
+    with pytest.raises(LocalProtocolError):
+        as_bytes(pcm)
