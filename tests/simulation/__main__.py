@@ -66,7 +66,8 @@ def _many(seeds: list[int]) -> int:
         f"{len(seeds)} runs in {took:.1f} s ({len(seeds) / took:.0f} per second), {len(violations)} violations.\n"
         f"{seconds / 3600:.1f} simulated hours with {sessions} attempts to connect.\n"
         f"Words that never came though the contract takes them for acknowledged: "
-        f"{lost['estimate']} by estimate, {lost['silence']} by silence."
+        f"{lost['estimate']} by an estimate before a cut (told by Resumed), {lost['end']} by one before the end, "
+        f"{lost['silence']} by silence."
     )
     return 1 if violations else 0
 

@@ -177,9 +177,9 @@ class Adapter:
                 raise Violation(f"a message while {'writing' if link else 'there is no transport'}")
             if action.startswith(AUDIO):
                 start = len(AUDIO)
-                samples = (len(action) - start - 2) // 4 * 3 - action[-4:].count(b"=")
-                samples //= 2
-                position = position_of(a2b_base64(action[start : start + 8]), judge.cursor)
+                samples = ((len(action) - start - 2) // 4 * 3 - action[-4:].count(b"=")) // 2
+                expected = judge.place_of_next if samples == 1 else 0
+                position = position_of(a2b_base64(action[start : start + 8]), expected)
                 if world.tell:
                     world.tell(f"> audio {position} to {position + samples}")
                 judge.sent_audio(position, samples)
@@ -227,7 +227,9 @@ class Adapter:
         if deadline is not None and deadline <= now + 1e-6:
             if self.world.tell:
                 self.world.tell("timeout")
+            before = connection.link_state
             connection.handle_timeout(now)
+            self._judge.timed_out(before)
             deadline = connection.deadline
             if deadline is not None and deadline <= now:
                 raise Violation(f"the deadline {deadline} did not move beyond {now}")

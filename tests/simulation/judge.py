@@ -52,8 +52,12 @@ class SessionView:
     over: bool = False
     """``session.close`` or a Disconnect went out."""
     owes_finalize: bool = False
-    last_end: int = 0
-    """Count at the end of the last timed final."""
+    pinged_at: float | None = None
+    """When the ping was taken that waits for its pong."""
+    least: float = 0.0
+    """How long that pong may surely take."""
+    most: float = 0.0
+    """How long it may take at all."""
 
     def position(self, count: int) -> int:
         """The position before which ``count`` samples were sent."""
@@ -110,7 +114,7 @@ class Judge:
         # Sessions.
         self._session: SessionView | None = None
         self._sessions = 0
-        self._resumed: list[int] = []
+        self._resumed: list[tuple[int, tuple[int, int] | None]] = []  # session; where it began and what was resent
         self._settings: dict[str, Any] = {}
         self._closed_in = LinkState.IDLE
         self._close_code = 0
@@ -122,15 +126,17 @@ class Judge:
         self._close_wished = False
         self._drain_at = float("inf")
         self._end_by = float("inf")
+        self._finalized_at = 0.0
         self._closed_at = 0.0
         self._asked_to_wait = 0.0
         self._waits: list[tuple[float, float]] = []
         self._outage_since: float | None = None
 
     @property
-    def cursor(self) -> int:
-        """Position of the next sample to be sent."""
-        return self._session.cursor if self._session else 0
+    def place_of_next(self) -> int:
+        """Where the core says that the next sample to be sent lies: for a message too short to tell."""
+        count = self._session.count if self._session else 0
+        return self._connection._sender.timeline.position_of(count + 1) - 1
 
     # What the application does.
 
@@ -150,14 +156,10 @@ class Judge:
 
     def flushed(self) -> None:
         """``flush`` was called, and the actions were taken."""
-        session, limits = self._session, self._plan.limits
-        if session is None or session.over or self._connection.link_state is not LinkState.UP:
+        session, connection = self._session, self._connection
+        if session is None or session.over or connection.link_state is not LinkState.UP:
             return
-        chunk = RATE // 20
-        held_back = session.count < session.backlog or session.count + chunk > session.confirmed + max(
-            limits.ahead * RATE, chunk
-        )
-        if session.cursor != self._pushed and not held_back:
+        if session.cursor != self._pushed and connection._sender.may_send(self._world.seconds):
             raise Violation(f"flushed at {self._pushed}, but sent up to {session.cursor}")
 
     def marked(self, position: int) -> None:
@@ -220,6 +222,7 @@ class Judge:
             session.settings["model"] = message["settings"].get("model", session.settings["model"])
         elif kind == "session.finalize":
             session.owes_finalize = False
+            self._finalized_at = self._world.seconds
         elif kind == "session.close":
             session.over = True
 
@@ -258,15 +261,32 @@ class Judge:
 
     def pinged(self, accepted: int | None) -> int:
         """A ping was taken; return how many samples have gone before it."""
-        session = self._session
+        session, limits = self._session, self._plan.limits
         if session is None:
             raise Violation("a ping without a session")
+        session.pinged_at = self._world.seconds
+        # A ping that overtakes what is being written has less audio before it; how much, the core may not know exactly.
+        liveness = self._connection._sender.liveness
+        before = session.count if accepted is None else liveness.accepted
+        session.least = limits.ping_timeout + (before - session.confirmed) / RATE
+        session.most = limits.ping_timeout + (session.count - liveness.confirmed) / RATE
         return session.count if accepted is None else accepted
 
     def disconnect(self) -> None:
         """A Disconnect was taken."""
         if self._session is not None:
             self._session.over = True
+
+    def timed_out(self, before: LinkState) -> None:
+        """Timers were judged, with the link in the state ``before``."""
+        session, connection, plan = self._session, self._connection, self._plan
+        if before is not LinkState.UP or connection.link_state is not LinkState.DROPPING or session is None:
+            return
+        # After a standstill of either side the core counts from when it went on.
+        if not plan.freezes and not plan.absences and plan.limits.unread_events > 8:
+            early = max(session.pinged_at or 0.0, self._heard_at) + session.least - self._world.seconds
+            if early > 1e-3 or session.pinged_at is None:
+                raise Violation(f"given up {early:.3f} s too early")
 
     def _gap(self, start: int, end: int) -> None:
         """Audio that was jumped over: it must have been dropped."""
@@ -286,7 +306,9 @@ class Judge:
         self._sessions += 1
         self._session = SessionView(self._sessions, self._world.seconds, self._frontier, backlog)
         if resumed:
-            self._resumed.append(self._sessions)
+            # Which audio was dropped is not known before it is told.
+            plain = None if self._counters.dropped else (self._frontier, max(0, self._handed - self._frontier))
+            self._resumed.append((self._sessions, plain))
         self._heard_at = max(self._heard_at, self._world.seconds)
 
     def hearing(self, data: bytes, truth: Truth | None) -> Before:
@@ -343,6 +365,7 @@ class Judge:
         if not before.listening or session is None:
             return
         session.confirmed = max(session.confirmed, count)
+        session.pinged_at = None
         limit = self._frontier
         if self._hears and not before.speaking and session.pieces:
             lookback = round(self._plan.limits.lookback * RATE)
@@ -422,14 +445,16 @@ class Judge:
                 raise Violation("a finished stream waits for something")
 
     def _settled_up(self) -> None:
-        connection, limits, now = self._connection, self._plan.limits, self._world.seconds
-        if connection.readable:
-            patience = limits.ping_interval + limits.ping_timeout + max(limits.ahead, 0.05) + 1e-3
-            if now - self._heard_at > patience:
-                raise Violation(f"nothing was heard for {now - self._heard_at:.3f} s")
-        else:
+        connection, session, now = self._connection, self._session, self._world.seconds
+        if not connection.readable or self._plan.limits.unread_events <= 8:
+            # Each time that so few unread events are read, the peer gets its time anew.
             self._heard_at = max(self._heard_at, now)
-        session = self._session
+        elif session is not None:
+            until = self._heard_at + self._plan.limits.ping_interval
+            if session.pinged_at is not None:
+                until = max(session.pinged_at, self._heard_at) + session.most
+            if now > until + 1e-3:
+                raise Violation(f"nothing was heard for {now - self._heard_at:.3f} s, and nothing is done about it")
         if self._settings and session is not None and session.settings is not None and not connection.pending:
             for key, value in self._settings.items():
                 waits = key in ("keyterm", "additional_vocab") and connection.speaking
@@ -483,9 +508,7 @@ class Judge:
         if plan.honest:
             self._judge_words()
         if plan.calm and plan.ending == "end_input":
-            missing = [word.text for word in plan.words if listener.delivered.get(word.number) != 1]
-            if missing or isinstance(end, StreamFailed):
-                raise Violation(f"nothing went wrong, and yet {missing} are missing, {left} samples open, {end}")
+            self._judge_calm(end)
 
     def _judge_drops(self) -> None:
         told = sorted(self._listener.dropped)
@@ -509,6 +532,9 @@ class Judge:
                 raise Violation(f"a delay of {told.delay} s")
         if len(listener.resumed) != len(self._resumed):
             raise Violation("not every resumed session was told")
+        for (_, plain), resumed in zip(self._resumed, listener.resumed, strict=True):
+            if plain is not None and plain != (samples_of(resumed.audio_time), samples_of(resumed.resent_duration)):
+                raise Violation(f"a session began at {plain}, which is not what was told: {resumed}")
 
     def _judge_reason(self, left: int) -> None:
         """A clean end needs a reason (CONTRACT decision 5)."""
@@ -537,15 +563,27 @@ class Judge:
             if any(start <= anchor < end for start, end in listener.dropped):
                 continue
             cause, session = self._causes[number]
-            self.lost[cause] = self.lost.get(cause, 0) + 1
+            reason = "end" if cause == "estimate" and session == self._sessions else cause
+            self.lost[reason] = self.lost.get(reason, 0) + 1
             if cause == "exact" or (cause == "silence" and plan.prompt):
                 raise Violation(f"{word.text} is lost, acknowledged ({cause})")
             if cause == "estimate" and session < self._sessions and not self._told_as_estimated(anchor, session + 1):
                 raise Violation(f"{word.text} is lost, acknowledged by an estimate that was not told")
 
+    def _judge_calm(self, end: StreamEnded | StreamFailed) -> None:
+        """Nothing went wrong: every word came, and the end came soon."""
+        plan = self._plan
+        missing = [word.text for word in plan.words if self._listener.delivered.get(word.number) != 1]
+        if missing or isinstance(end, StreamFailed):
+            raise Violation(f"nothing went wrong, and yet {missing} are missing: {end}")
+        answer = 2 * (plan.lag + plan.answer_lag + 2 * plan.latency + plan.jitter) / SECOND
+        patience = answer + plan.limits.quiet + (plan.limits.close if plan.deaf_at_close else 0.0)
+        if self._world.seconds - self._finalized_at > patience + 0.1:
+            raise Violation(f"ended {self._world.seconds - self._finalized_at:.3f} s after the finalize")
+
     def _told_as_estimated(self, position: int, session: int) -> bool:
         """Whether the Resumed of ``session``, or of a later one, covers this place."""
-        for number, resumed in zip(self._resumed, self._listener.resumed, strict=True):
+        for (number, _), resumed in zip(self._resumed, self._listener.resumed, strict=True):
             if number >= session:
                 end = samples_of(resumed.audio_time)
                 estimated = samples_of(resumed.estimated_duration)

@@ -378,3 +378,65 @@ def settings_are_forgotten_with_the_session() -> Any:
         return settings
 
     return _instead(Settings, "change", change)
+
+
+# Mistakes that the simulation found.
+
+
+@_mutation
+def the_pace_is_armed_for_what_is_due() -> Any:
+    original = Connection._take_audio
+
+    def take_audio(self: Connection, actions: list[Any], room: int) -> None:
+        original(self, actions, room)
+        due = self._sender.pace_deadline()
+        if due is not None and due > self._now:
+            self._timers[Timer.PACE] = due
+
+    return _instead(Connection, "_take_audio", take_audio)
+
+
+@_mutation
+def back_pressure_hides_the_last_finalize() -> Any:
+    original = Connection._may_finalize
+    asked = False
+
+    def may_finalize(self: Connection) -> bool:
+        return original(self) and not (asked and not self._sender.may_send(self._now))
+
+    pending: Any = Connection.__dict__["pending"]
+
+    def is_pending(self: Connection) -> bool:
+        nonlocal asked
+        asked = True
+        try:
+            return bool(pending.fget(self))
+        finally:
+            asked = False
+
+    return _instead(Connection, "_may_finalize", may_finalize), _instead(Connection, "pending", property(is_pending))
+
+
+@_mutation
+def places_are_forgotten_with_an_estimate() -> Any:
+    original = Hearing._acknowledge
+
+    def acknowledge(self: Hearing, final: Any) -> bool:
+        done = original(self, final)
+        self._sender.timeline.forget(self._sender.ring.acknowledged)
+        return done
+
+    return _instead(Hearing, "_acknowledge", acknowledge)
+
+
+@_mutation
+def any_exact_final_makes_estimates_good() -> Any:
+    original = Hearing._acknowledge
+
+    def acknowledge(self: Hearing, final: Any) -> bool:
+        done = original(self, final)
+        if final.end is not None:
+            self.estimated = 0
+        return done
+
+    return _instead(Hearing, "_acknowledge", acknowledge)

@@ -75,6 +75,8 @@ class Plan:
     endpoint: int = 4000
     """Samples of silence that end a turn."""
     lag: int = 50_000
+    hearing_speed: float = 0.0
+    """Times real time that the recogniser manages; 0: any."""
     onset: bool = True
     interim_every: int = 1
     """Words between interims; 0: none."""
@@ -126,6 +128,7 @@ class Plan:
             and not self.freezes
             and not self.absences
             and not self.per_byte
+            and not self.hearing_speed
             and not self.swallows
             and 0 < self.speed <= 2.0
             and self.waits
@@ -281,6 +284,7 @@ def _draw_gateway(plan: Plan, random: Random, weight: float) -> None:
     plan.created = random.choices(("soon", "late", "never"), (80, 10, 10))[0]
     plan.endpoint = int(random.choice((0.1, 0.3, 0.5, 1.0)) * RATE)
     plan.lag = random.choice((0, 10_000, 50_000, 200_000, 1_000_000 if weight else 100_000))
+    plan.hearing_speed = random.choice((0.0, 0.0, 20.0, 4.0, 1.2))
     plan.onset = chance() < 0.6
     plan.interim_every = random.choice((1, 1, 2, 4, 0))
     plan.preflights = chance() < 0.2

@@ -13,7 +13,7 @@ from .adapter import Adapter
 from .application import Application, EndOfSpeech
 from .judge import Judge
 from .network import Network
-from .plan import draw
+from .plan import Plan, draw
 from .tape import RATE
 from .world import World
 
@@ -32,9 +32,9 @@ class Outcome:
     """Words that never came though their audio was acknowledged, by the reason that the contract gives for it."""
 
 
-def run(seed: int, tell: Callable[[str], None] | None = None) -> Outcome:
-    """Run one seed. Raises Violation for what must never be; ``tell`` gets the lines of the trace."""
-    plan = draw(seed)
+def run(seed: int, tell: Callable[[str], None] | None = None, plan: Plan | None = None) -> Outcome:
+    """Run one seed, or a ``plan`` of one's own. Raises Violation for what must never be; ``tell`` gets the trace."""
+    plan = plan or draw(seed)
     lines = tell and (lambda line: tell(f"{world.now / 1e6:11.6f} {line}"))
     world = World(seed, lines or None)
     if tell:

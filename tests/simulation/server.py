@@ -66,6 +66,7 @@ class Session:
         self._recogniser = Recogniser(plan, world.random, self._say, self._say_onset)
         self._expected = 0
         self._created = False
+        self._busy_until = 0
         self._last_out = 0
         self._last_final_out = 0
         self._final_stated = 0
@@ -135,6 +136,9 @@ class Session:
         samples = len(pcm) // 2
         self._expected = position + samples
         self.received += samples
+        if self.plan.hearing_speed:
+            work = int(samples / RATE / self.plan.hearing_speed * SECOND)
+            self._busy_until = max(self._busy_until, self.world.now) + work
         self._recogniser.hear(position, samples)
 
     def _finalize(self) -> None:
@@ -160,10 +164,15 @@ class Session:
         if self.plan.close_answer != "nothing":
             self._out_last(0, self._close)
 
+    @property
+    def _lag(self) -> int:
+        """Microseconds until the recogniser has worked through what it got."""
+        return self.plan.lag + max(0, self._busy_until - self.world.now)
+
     # What it says.
 
     def _say_onset(self) -> None:
-        self._out(self.plan.lag, self._onset)
+        self._out(self._lag, self._onset)
 
     def _onset(self) -> None:
         if not self._gateway.closing:
@@ -174,7 +183,7 @@ class Session:
         world, plan = self.world, self.plan
         truth.timed = plan.timed
         if truth.kind != "final":
-            self._out(plan.lag, self._transcribe, truth)
+            self._out(self._lag, self._transcribe, truth)
             self._last_interim = truth
             return
         if truth.timed and world.chance(plan.untimed):
@@ -186,7 +195,7 @@ class Session:
         if truth.words and world.chance(plan.swallows):
             self._link.swallow(truth)
             return
-        delay = plan.lag
+        delay = self._lag
         if world.chance(plan.late_finals):
             delay += int(world.random.choice((0.2, 1, 4)) * world.random.random() * SECOND)
         when = max(world.now + delay, self._last_final_out)
