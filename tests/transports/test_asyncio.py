@@ -362,6 +362,7 @@ def test_the_environment_proxy_is_asked_for_tls_alone(monkeypatch: pytest.Monkey
             heads = [visit.head for visit in proxy.visits if visit.head]
             assert heads
             assert all(head.startswith("CONNECT ") and "Bearer" not in head for head in heads)
+            assert all("Proxy-Authorization: Basic " in head for head in heads)
             count = len(proxy.visits)
             monkeypatch.setenv("NO_PROXY", "127.0.0.1")
             asyncio.run(guarded(partial(main, secure)))
