@@ -367,6 +367,11 @@ class Timeline:
         """The last position that ``end`` covers whole."""
         return min(self.position, int(self.end(seconds) * self.rate + SLACK))
 
+    def count_of(self, position: int) -> int:
+        """How many samples were sent on this session up to ``position``, which lies in one of its pieces."""
+        piece = self.pieces[max(0, bisect_left(self.pieces, position, key=lambda piece: piece.position) - 1)]
+        return max(0, piece.count + position - piece.position)
+
     def position_of(self, count: int) -> int:
         """The position before which ``count`` samples were sent on this session."""
         piece = self.pieces[max(0, bisect_left(self.pieces, count, key=lambda piece: piece.count) - 1)]

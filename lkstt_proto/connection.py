@@ -309,7 +309,7 @@ class Connection(Link):
         liveness = self._sender.liveness
         if liveness.asked is not None:
             self._counters.round_trip = self._now - liveness.asked
-        liveness.answered()
+        liveness.answered(self._now)
         if not self.speaking:
             self._hearing.acknowledge_silence()
         self._after_inbound()
@@ -671,13 +671,11 @@ class Connection(Link):
         self._tell(Diagnostic(kind, detail))
 
     def _endpoint(self, endpointing: Endpointing, pcm: bytes | memoryview) -> None:
-        try:
-            ends = endpointing.push(pcm)
-        except Exception as error:  # whatever a caller's endpointer raises, the words go on
-            self._diagnose("endpointer_failed", type(error).__name__)
-            return
-        for position in ends:
+        for position in endpointing.push(pcm):
             self._ring.mark(position, finalize=True)
+        if endpointing.failure is not None:
+            self._diagnose("endpointer_failed", type(endpointing.failure).__name__)
+            self._endpointing = None
 
     def _require_input(self, what: str) -> None:
         if self._input_ended or self.finished:

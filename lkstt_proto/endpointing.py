@@ -20,21 +20,18 @@ class Endpointer(Protocol):
 class Endpointing:
     """Cuts pushed audio into frames and has an endpointer hear each of them once."""
 
-    __slots__ = ("_endpointer", "_frame_bytes", "_partial", "_position")
+    __slots__ = ("_endpointer", "_frame_bytes", "_partial", "_position", "failure")
 
     def __init__(self, endpointer: Endpointer, rate: int) -> None:
-        self._endpointer: Endpointer | None = endpointer
+        self._endpointer = endpointer
         self._frame_bytes = max(1, rate // FRAMES_PER_SECOND) * SAMPLE_BYTES
         self._partial = bytearray()
         self._position = 0
+        self.failure: Exception | None = None
+        """What the endpointer raised; it is not to be asked again."""
 
     def push(self, pcm: bytes | memoryview) -> list[int]:
-        """Hear more audio; return the positions at which speech ended.
-
-        Whatever the endpointer raises is raised once; after that the stream goes on without it.
-        """
-        if self._endpointer is None:
-            return []
+        """Hear more audio; return the positions at which speech ended. Afterwards look at ``failure``."""
         self._partial += pcm
         size = self._frame_bytes
         ends = []
@@ -45,9 +42,9 @@ class Endpointing:
             self._position += size // SAMPLE_BYTES
             try:
                 ended = self._endpointer.push(frames[start : start + size])
-            except Exception:
-                self._endpointer = None
-                raise
+            except Exception as failure:  # whatever a caller's endpointer raises, the words go on
+                self.failure = failure
+                break
             if ended:
                 ends.append(self._position)
         return ends

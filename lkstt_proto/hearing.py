@@ -63,6 +63,8 @@ class Hearing:
         ring, rate = self._sender.ring, self._sender.rate
         final = message.kind is TranscriptKind.FINAL
         reading = self._reader.read(message, final=final, since=ring.acknowledged / rate, language=language)
+        if reading.end is not None:
+            self._sender.liveness.transcribed(self._sender.timeline.count_of(reading.end))
         text = reading.data.text
         acknowledged = False
         trigger = message.trigger
@@ -87,11 +89,11 @@ class Hearing:
         return Heard(trigger, event, reading.problems, acknowledged)
 
     def acknowledge_silence(self) -> None:
-        """No turn is open: be done with confirmed audio, but for the stretch in which one may just be beginning."""
+        """No turn is open: be done with what was listened to, except where a turn may just be beginning."""
         if self.hears_onsets:
             sender = self._sender
-            confirmed = sender.timeline.position_of(sender.liveness.confirmed)
-            sender.ring.acknowledge(confirmed - round(sender.limits.lookback * sender.rate))
+            listened = sender.timeline.position_of(int(sender.liveness.listened))
+            sender.ring.acknowledge(listened - round(sender.limits.lookback * sender.rate))
 
     def _is_late(self, text: Reading) -> bool:
         """Whether text lies within exactly acknowledged audio, by times that the gateway itself gave."""

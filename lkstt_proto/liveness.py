@@ -26,8 +26,11 @@ class Liveness:
     """Samples that the transport has surely taken: what was taken before the last time of asking."""
     pinged: int = 0
     """Samples sent when the last ping was taken."""
+    listened: float = 0.0
+    """Samples that were not only confirmed: a recogniser that keeps up with real time has had the time to hear them."""
     due: bool = False
     """A ping waits to be taken."""
+    _listened_at: float = 0.0
     asked: float | None = None
     """When the ping was taken that waits for its pong."""
     _allowance: float = 0.0
@@ -44,6 +47,8 @@ class Liveness:
         """A transport opened."""
         self.heard = now
         self.confirmed = self.accepted = self.pinged = 0
+        self.listened = 0.0
+        self._listened_at = now
         self.due = False
         self.asked = None
 
@@ -62,11 +67,23 @@ class Liveness:
         self.pinged = sent
         self._allowance = self.limits.ping_timeout + (sent - self.confirmed) / self.rate
 
-    def answered(self) -> None:
-        """The pong came. One that nobody asked for says nothing."""
-        if self.asked is not None:
-            self.asked = None
-            self.confirmed = self.pinged
+    def answered(self, now: float) -> None:
+        """The pong came. One that nobody asked for says nothing.
+
+        It answers for the socket and not for the recogniser behind it, which may be far behind when audio comes faster
+        than it was spoken.
+        """
+        if self.asked is None:
+            return
+        self.asked = None
+        self.confirmed = self.pinged
+        heard = self.listened + (now - self._listened_at) * self.rate
+        self.listened = max(self.listened, min(self.confirmed, heard))
+        self._listened_at = now
+
+    def transcribed(self, count: int) -> None:
+        """A transcript speaks of the first ``count`` samples: they were heard, however fast."""
+        self.listened = max(self.listened, count)
 
     def deadline(self) -> float | None:
         """When to ask, or, with a ping on its way, when to give up; None while a ping waits to be taken."""

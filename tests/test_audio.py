@@ -572,3 +572,13 @@ def test_every_session_time_lies_where_its_sample_was_sent(
         assert timeline.end_position(seconds) == end
         assert timeline.position_of(count) == end
     assert timeline.seconds == len(counted) / rate
+
+
+def test_positions_and_counts_of_a_session_translate_both_ways() -> None:
+    timeline = Timeline(1000)
+    timeline.begin(5000)
+    timeline.sent(5000, 300)
+    timeline.sent(7000, 200)  # 1,700 samples were dropped on the way
+    assert [timeline.position_of(count) for count in (0, 300, 301, 500)] == [5000, 5300, 7001, 7200]
+    assert [timeline.count_of(position) for position in (5000, 5300, 7001, 7200)] == [0, 300, 301, 500]
+    assert timeline.count_of(4000) == 0

@@ -1068,14 +1068,26 @@ def test_silence_acknowledges_itself_once_turns_announce_themselves(sign: str) -
     final(stream, 0.2, 0.0, 1.0)
     push(stream, 0.3, 8.0)
     # The first ping went out a little behind three seconds: confirmed, but within the look-back.
-    stream.transport_alive(0.4)
+    stream.transport_alive(9.0)
     assert stream.unacknowledged_seconds == 8.0
-    assert take_all(stream, 0.5) == [Ping()]
+    assert take_all(stream, 9.1) == [Ping()]
     # All nine seconds are sent, and not yet confirmed.
     assert stream.unacknowledged_seconds == 8.0
-    stream.transport_alive(0.6)
+    stream.transport_alive(16.0)
     assert stream.unacknowledged_seconds == 5.0
-    assert resent(stream, 1.0) == 4.0
+    assert resent(stream, 17.0) == 4.0
+
+
+def test_silence_acknowledges_nothing_that_came_too_fast_to_be_heard() -> None:
+    stream = up()
+    push(stream, 0.0, 1.0)
+    hear(stream, 0.1, "interim_transcript", transcript="hi")
+    final(stream, 0.2, 0.0, 1.0)
+    push(stream, 0.3, 8.0)
+    stream.transport_alive(0.4)
+    assert take_all(stream, 0.5) == [Ping()]
+    stream.transport_alive(0.6)
+    assert stream.unacknowledged_seconds == 8.0
 
 
 def test_an_empty_interim_announces_nothing() -> None:
