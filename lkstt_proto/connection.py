@@ -280,6 +280,20 @@ class Connection(Link):
         if settings is not None:
             self._send_settings(settings)
 
+    def offer_options(self, now: float, **changes: Any) -> None:
+        """Change settings as ``update_options`` does, for somebody who speaks to many streams.
+
+        What this stream cannot take is told by ``Diagnostic("settings_refused")`` instead of raised. After the stream's
+        end nothing happens.
+        """
+        if self.finished:
+            return
+        try:
+            self.update_options(now, **changes)
+        except LocalProtocolError as refusal:
+            self._advance(now)
+            self._diagnose("settings_refused", str(refusal))
+
     # Facts.
 
     def transport_opened(self, now: float) -> None:

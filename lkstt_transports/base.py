@@ -18,7 +18,6 @@ from attrs import frozen
 from lkstt_proto import (
     UNCHANGED,
     Connection,
-    Diagnostic,
     Endpointer,
     Event,
     FallbackModel,
@@ -156,15 +155,9 @@ class BaseStream(ABC):
         self._act()
 
     def _offer(self, changes: dict[str, Any]) -> None:
-        """Change settings, or tell that the stream cannot."""
-        if self._connection.finished:
-            return
-        try:
-            self.update_options(**changes)
-        except LocalProtocolError as refusal:
-            self._kept.extend(self._connection.take_events())
-            self._kept.append(Diagnostic("settings_refused", str(refusal)))
-            self._act()
+        """Change settings, or have the stream tell that it cannot."""
+        self._connection.offer_options(self._now(), **changes)
+        self._act()
 
     def _hand_in(self, received: Text | Binary | Pong) -> None:
         connection, now = self._connection, self._now()

@@ -2632,3 +2632,23 @@ def test_nothing_shows_credentials() -> None:
     for shown in (repr(stream.options), repr(stream.stats), repr(stream)):
         assert KEYS["api_secret"] not in shown
         assert KEYS["api_key"] not in shown
+
+
+def test_an_offer_that_is_refused_is_told_and_one_that_is_taken_is_sent() -> None:
+    stream = up()
+    stream.take_events()
+    stream.offer_options(1.0, model="openai/gpt-live-transcribe")
+    (refusal,) = stream.take_events()
+    assert isinstance(refusal, Diagnostic)
+    assert refusal.kind == "settings_refused"
+    assert stream.stats.diagnostics == 1
+    stream.offer_options(1.0, language="fr")
+    assert take(stream, 1.0) == ["session.update"]
+
+
+def test_an_offer_to_a_stream_that_is_over_changes_nothing() -> None:
+    stream = Connection(STTOptions())
+    stream.close(0.0)
+    stream.take_events()
+    stream.offer_options(1.0, language="fr")
+    assert stream.take_events() == []
