@@ -2643,7 +2643,7 @@ def test_an_offer_that_is_refused_is_told_and_one_that_is_taken_is_sent() -> Non
     assert refusal.kind == "settings_refused"
     assert stream.stats.diagnostics == 1
     stream.offer_options(1.0, language="fr")
-    assert take(stream, 1.0) == ["session.update"]
+    assert take(stream, 1.0) == [{"language": "fr"}]
 
 
 def test_an_offer_to_a_stream_that_is_over_changes_nothing() -> None:
