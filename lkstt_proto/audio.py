@@ -8,7 +8,8 @@ Unsent audio and sent-but-unacknowledged audio each get ``capacity`` samples. Un
 its old end; sent audio beyond it leaves the ring quietly, because it will most likely be acknowledged, and is told as
 dropped only when a cut comes first. A cut puts what is left of the sent audio in front of the unsent again.
 
-Places are kept as *runs* of positions beside the bytes, since dropping leaves gaps between runs.
+Unsent audio is kept as bytes with the *runs* of positions they stand for, since dropping leaves gaps; sent audio as the
+very chunks that were sent.
 """
 
 from __future__ import annotations
@@ -61,51 +62,76 @@ class Chunk(NamedTuple):
     """How many of its samples no transport had before."""
 
 
-class _Place:
+# As a NamedTuple's own constructor, at half of the cost: chunks are born in a loop.
+_new_tuple = tuple.__new__
+
+
+class _Unsent:
     """Bytes and the runs of positions they stand for."""
 
-    __slots__ = ("data", "runs")
+    __slots__ = ("data", "runs", "samples")
 
     def __init__(self) -> None:
         self.data = bytearray()
         self.runs: deque[Run] = deque()
-
-    def __len__(self) -> int:
-        return len(self.data) // SAMPLE_BYTES
+        self.samples = 0
 
     def extend(self, start: int, pcm: bytes | memoryview) -> None:
         """Append audio that starts at ``start``."""
-        end = start + len(pcm) // SAMPLE_BYTES
-        if self.runs and self.runs[-1].end == start:
-            self.runs[-1].end = end
-        else:
-            self.runs.append(Run(start, end))
-        self.data += pcm
-
-    def skip(self, samples: int) -> None:
-        """Remove ``samples`` from the old end; ``cut_front`` for those who need not know what they were."""
-        del self.data[: samples * SAMPLE_BYTES]
+        samples = len(pcm) // SAMPLE_BYTES
         runs = self.runs
-        while samples:
-            run = runs[0]
-            length = run.end - run.start
-            if samples < length:
-                run.start += samples
-                return
-            samples -= length
-            runs.popleft()
+        if runs and runs[-1].end == start:
+            runs[-1].end = start + samples
+        else:
+            runs.append(Run(start, start + samples))
+        self.data += pcm
+        self.samples += samples
 
-    def cut_front(self, samples: int) -> Iterator[Span]:
-        """Remove ``samples`` from the old end; yield the spans that they were."""
-        del self.data[: samples * SAMPLE_BYTES]
+    def take(self, samples: int) -> bytes:
+        """Remove ``samples`` from the oldest run, which has as many."""
+        size = samples * SAMPLE_BYTES
+        data = self.data
+        pcm = bytes(data[:size])
+        del data[:size]
+        self.samples -= samples
+        run = self.runs[0]
+        run.start += samples
+        if run.start == run.end:
+            self.runs.popleft()
+        return pcm
+
+    def drop(self, samples: int) -> Iterator[Span]:
+        """Remove ``samples`` from the old end, across runs; yield the spans that they were."""
         while samples:
             run = self.runs[0]
-            taken = min(samples, run.end - run.start)
-            yield Span(run.start, run.start + taken)
-            run.start += taken
-            samples -= taken
-            if run.start == run.end:
-                self.runs.popleft()
+            span = Span(run.start, min(run.start + samples, run.end))
+            self.take(span.end - span.start)
+            samples -= span.end - span.start
+            yield span
+
+
+class _Sent:
+    """Chunks that the transport has, in order of their positions."""
+
+    __slots__ = ("chunks", "samples")
+
+    def __init__(self) -> None:
+        self.chunks: deque[Chunk] = deque()
+        self.samples = 0
+
+    def release(self, position: int) -> int:
+        """Let go of everything before ``position``; return how many samples that were."""
+        chunks = self.chunks
+        before = self.samples
+        while chunks and chunks[0].position < position:
+            chunk = chunks.popleft()
+            samples = len(chunk.pcm) // SAMPLE_BYTES
+            released = position - chunk.position
+            if released < samples:
+                chunks.appendleft(Chunk(position, chunk.pcm[released * SAMPLE_BYTES :], 0))
+                samples = released
+            self.samples -= samples
+        return before - self.samples
 
 
 class Ring:
@@ -140,8 +166,8 @@ class Ring:
         self._capacity = capacity
         self._rejoined = 0
         self._odd = b""
-        self._unsent = _Place()
-        self._sent = _Place()
+        self._unsent = _Unsent()
+        self._sent = _Sent()
         self._forgotten: deque[Run] = deque()
         self._marks: list[Mark] = []
         self._due = 0  # index of the first mark that was not sent on the present transport
@@ -151,7 +177,7 @@ class Ring:
     @property
     def unsent(self) -> int:
         """Samples waiting to be sent, the resent ones included."""
-        return len(self._unsent)
+        return self._unsent.samples
 
     @property
     def to_resend(self) -> int:
@@ -166,7 +192,7 @@ class Ring:
     @property
     def unacknowledged(self) -> int:
         """Samples pushed and neither acknowledged nor told as dropped."""
-        return len(self._unsent) + len(self._sent) + sum(run.end - run.start for run in self._forgotten)
+        return self._unsent.samples + self._sent.samples + sum(run.end - run.start for run in self._forgotten)
 
     @property
     def position(self) -> int:
@@ -177,13 +203,13 @@ class Ring:
     @property
     def room(self) -> int:
         """Bytes that ``push`` takes without dropping any."""
-        samples = self._capacity + self._rejoined - len(self._unsent)
+        samples = self._capacity + self._rejoined - self._unsent.samples
         return max(0, samples * SAMPLE_BYTES - len(self._odd))
 
     @property
     def held(self) -> int:
         """Bytes of audio kept."""
-        return len(self._unsent.data) + len(self._sent.data)
+        return (self._unsent.samples + self._sent.samples) * SAMPLE_BYTES
 
     # From the application.
 
@@ -199,8 +225,8 @@ class Ring:
             return []
         self._unsent.extend(self.pushed, pcm)
         self.pushed += len(pcm) // SAMPLE_BYTES
-        excess = len(self._unsent) - self._capacity - self._rejoined
-        return list(self._unsent.cut_front(excess)) if excess > 0 else []
+        excess = self._unsent.samples - self._capacity - self._rejoined
+        return list(self._unsent.drop(excess)) if excess > 0 else []
 
     def mark(self, position: int, *, finalize: bool) -> None:
         """Let no chunk cross ``position``; with ``finalize``, have ``session.finalize`` sent there."""
@@ -216,7 +242,8 @@ class Ring:
     @property
     def ready(self) -> bool:
         """Whether ``take`` has something to give."""
-        if len(self._unsent) >= self.chunk or len(self._unsent.runs) > 1:
+        unsent = self._unsent
+        if unsent.samples >= self.chunk or len(unsent.runs) > 1:
             return True
         if self._due == len(self._marks):
             return False
@@ -226,15 +253,15 @@ class Ring:
 
     def take(self) -> Mark | Chunk | None:
         """The next thing to send: a mark that is due, a chunk, or None while one is filling."""
-        position = self.position
         marks = self._marks
+        runs = self._unsent.runs
+        position = runs[0].start if runs else self.pushed
         while self._due < len(marks) and marks[self._due].position <= position:
             mark = marks[self._due]
             self._due += 1
             self._prune_marks()
             if mark.finalize:
                 return mark
-        runs = self._unsent.runs
         if not runs:
             return None
         # A chunk is short where a mark or a gap ends it; the rest of a growing run waits until it is whole.
@@ -243,30 +270,38 @@ class Ring:
         if self._due < len(marks) and marks[self._due].position - position <= limit:
             limit = marks[self._due].position - position
             complete = True
-        samples = min(self.chunk, limit)
-        if samples < self.chunk and not complete:
-            return None
-        pcm = bytes(memoryview(self._unsent.data)[: samples * SAMPLE_BYTES])
-        self._unsent.skip(samples)
-        self._rejoined = max(0, self._rejoined - samples)
-        self._sent.extend(position, pcm)
-        end = position + samples
-        fresh = max(0, end - max(position, self.handed))
-        self.handed = max(self.handed, end)
-        excess = len(self._sent) - self._capacity
-        if excess > 0:
-            for span in self._sent.cut_front(excess):
-                self._forget(span)
-            self._prune_marks()
-        return Chunk(position, pcm, fresh)
+        samples = self.chunk
+        if limit < samples:
+            if not complete:
+                return None
+            samples = limit
+        pcm = self._unsent.take(samples)
+        if self._rejoined:
+            self._rejoined = max(0, self._rejoined - samples)
+        fresh = position + samples - self.handed
+        if fresh > 0:
+            self.handed += fresh
+            if fresh > samples:  # what lies between was dropped before any transport had it
+                fresh = samples
+        else:
+            fresh = 0
+        chunk: Chunk = _new_tuple(Chunk, (position, pcm, fresh))
+        sent = self._sent
+        sent.chunks.append(chunk)
+        sent.samples += samples
+        if sent.samples > self._capacity:
+            self._forget_oldest(sent.samples - self._capacity)
+        return chunk
 
     def rewind(self) -> list[Span]:
         """The transport is gone: all unacknowledged audio waits again. Return what is no longer kept."""
         lost = [Span(run.start, run.end) for run in self._forgotten]
         self._forgotten.clear()
-        if self._sent.runs:
-            self._rejoined += len(self._sent)
-            unsent, self._unsent, self._sent = self._unsent, self._sent, _Place()
+        if self._sent.chunks:
+            self._rejoined += self._sent.samples
+            unsent, sent, self._unsent, self._sent = self._unsent, self._sent, _Unsent(), _Sent()
+            for chunk in sent.chunks:
+                self._unsent.extend(chunk.position, chunk.pcm)
             start = 0
             for run in unsent.runs:
                 size = (run.end - run.start) * SAMPLE_BYTES
@@ -279,36 +314,38 @@ class Ring:
 
     def acknowledge(self, position: int) -> int:
         """Be done with everything sent before ``position``; return how many samples that newly is."""
-        before = self.unacknowledged
+        samples = self._sent.release(position)
         while self._forgotten and self._forgotten[0].start < position:
             run = self._forgotten[0]
-            run.start = min(position, run.end)
-            if run.start == run.end:
+            start = min(position, run.end)
+            samples += start - run.start
+            run.start = start
+            if start == run.end:
                 self._forgotten.popleft()
-        samples = 0
-        for run in self._sent.runs:
-            if run.start >= position:
-                break
-            samples += min(position, run.end) - run.start
-        self._sent.skip(samples)
         self.acknowledged = max(self.acknowledged, min(position, self.position))
         self._prune_marks()
-        return before - self.unacknowledged
+        return samples
 
     # Inside.
 
     def _prune_marks(self) -> None:
         """Forget marks that no resending could bring back: sent, with no audio before them that is still kept."""
-        kept = self._sent.runs[0].start if self._sent.runs else self.position
+        kept = self._sent.chunks[0].position if self._sent.chunks else self.position
         while self._due and self._marks[0].position <= kept:
             del self._marks[0]
             self._due -= 1
 
-    def _forget(self, span: Span) -> None:
-        if self._forgotten and self._forgotten[-1].end == span.start:
-            self._forgotten[-1].end = span.end
-        else:
-            self._forgotten.append(Run(span.start, span.end))
+    def _forget_oldest(self, excess: int) -> None:
+        """Let ``excess`` samples of the sent audio go, and remember where they were."""
+        while excess:
+            start, pcm, _ = self._sent.chunks[0]
+            end = start + min(excess, len(pcm) // SAMPLE_BYTES)
+            excess -= self._sent.release(end)
+            if self._forgotten and self._forgotten[-1].end == start:
+                self._forgotten[-1].end = end
+            else:
+                self._forgotten.append(Run(start, end))
+        self._prune_marks()
 
 
 @frozen

@@ -72,7 +72,7 @@ def the_rest_of_a_message_is_lost_in_a_cut() -> Any:
     original = Ring.rewind
 
     def rewind(self: Ring) -> list[Span]:
-        for _ in self._unsent.cut_front(len(self._unsent) % self.chunk):
+        for _ in self._unsent.drop(self._unsent.samples % self.chunk):
             pass
         return original(self)
 
