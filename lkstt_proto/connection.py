@@ -323,7 +323,7 @@ class Connection(Link):
         liveness = self._sender.liveness
         if liveness.asked is not None:
             self._counters.round_trip = self._now - liveness.asked
-        liveness.answered(self._now)
+        liveness.answered()
         if not self.speaking:
             self._hearing.acknowledge_silence()
         self._after_inbound()

@@ -111,7 +111,7 @@ class Hearing:
             self.estimated += samples
         else:
             return False
-        timeline.forget(max(self.exact, ring.acknowledged - round(REMEMBERED * self._sender.rate)))
+        timeline.forget(ring.acknowledged - round(REMEMBERED * self._sender.rate))
         if samples:
             self._drain.fruitful = True
         return samples > 0

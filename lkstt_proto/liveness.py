@@ -30,9 +30,11 @@ class Liveness:
     """Samples that were not only confirmed: a recogniser that keeps up with real time has had the time to hear them."""
     due: bool = False
     """A ping waits to be taken."""
-    _listened_at: float = 0.0
     asked: float | None = None
     """When the ping was taken that waits for its pong."""
+    _oldest: tuple[float, int] = (0.0, 0)
+    # When the oldest ping without a pong was taken, and behind how many samples.
+    _listened_at: float = 0.0
     _allowance: float = 0.0
     _ahead: int = field(init=False)
     _stretch: int = field(init=False)
@@ -62,24 +64,28 @@ class Liveness:
 
     def take_ping(self, now: float, sent: int) -> None:
         """A ping goes out behind ``sent`` samples."""
+        if self.asked is None:
+            # Otherwise the next pong may still be the earlier ping's.
+            self._oldest = (now, sent)
         self.due = False
         self.asked = now
         self.pinged = sent
         self._allowance = self.limits.ping_timeout + (sent - self.confirmed) / self.rate
 
-    def answered(self, now: float) -> None:
+    def answered(self) -> None:
         """The pong came. One that nobody asked for says nothing.
 
         It answers for the socket and not for the recogniser behind it, which may be far behind when audio comes faster
-        than it was spoken.
+        than it was spoken. What a slow pong confirms may have arrived together with it: time counts up to its ping.
         """
         if self.asked is None:
             return
         self.asked = None
-        self.confirmed = self.pinged
-        heard = self.listened + (now - self._listened_at) * self.rate
+        self.due = False
+        taken_at, self.confirmed = self._oldest
+        heard = self.listened + (taken_at - self._listened_at) * self.rate
         self.listened = max(self.listened, min(self.confirmed, heard))
-        self._listened_at = now
+        self._listened_at = taken_at
 
     def transcribed(self, count: int) -> None:
         """A transcript speaks of the first ``count`` samples: they were heard, however fast."""
@@ -101,7 +107,6 @@ class Liveness:
         deadline = self.deadline()
         if self.asked is not None and deadline is not None and now - deadline <= LATE:
             return True
-        self.asked = None
         self.due = True
         return False
 

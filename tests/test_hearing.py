@@ -178,10 +178,10 @@ def test_text_before_any_audio_is_not_late() -> None:
 def test_silence_acknowledges_confirmed_audio_but_for_the_look_back() -> None:
     stream = Stream(20.0)
     stream.hear(INTERIM)
-    stream.sender.liveness.take_ping(0.0, 12000)
+    stream.sender.liveness.take_ping(12.0, 12000)
     stream.hearing.acknowledge_silence()
     assert stream.unacknowledged == 20.0
-    stream.sender.liveness.answered(12.0)
+    stream.sender.liveness.answered()
     stream.hearing.acknowledge_silence()
     assert stream.unacknowledged == 13.0
 
@@ -189,14 +189,14 @@ def test_silence_acknowledges_confirmed_audio_but_for_the_look_back() -> None:
 def test_silence_acknowledges_only_what_there_was_time_to_hear() -> None:
     stream = Stream(20.0)
     stream.hear(INTERIM)
-    stream.sender.liveness.take_ping(0.0, 12000)
-    stream.sender.liveness.answered(7.0)
+    stream.sender.liveness.take_ping(7.0, 12000)
+    stream.sender.liveness.answered()
     stream.hearing.acknowledge_silence()
     assert stream.unacknowledged == 18.0
     # A final about later audio shows that the recogniser is faster.
     stream.hear(FINAL, 6.0, 9.0)
-    stream.sender.liveness.take_ping(7.0, 20000)
-    stream.sender.liveness.answered(8.0)
+    stream.sender.liveness.take_ping(8.0, 20000)
+    stream.sender.liveness.answered()
     stream.hear(INTERIM, 15.0, 19.0)
     stream.hearing.acknowledge_silence()
     assert stream.unacknowledged == 6.0
@@ -207,7 +207,7 @@ def test_silence_says_nothing_where_only_finals_were_heard() -> None:
     stream.hear(FINAL, 0.0, 1.0)
     stream.hear(INTERIM, text="")
     stream.sender.liveness.take_ping(0.0, 12000)
-    stream.sender.liveness.answered(12.0)
+    stream.sender.liveness.answered()
     stream.hearing.acknowledge_silence()
     assert stream.unacknowledged == 19.0
 

@@ -60,7 +60,7 @@ def test_a_pong_confirms_the_audio_sent_before_its_ping() -> None:
     liveness = opened(0.0)
     assert liveness.allowed() == 10 * RATE
     liveness.take_ping(3.0, 3 * RATE)
-    liveness.answered(4.0)
+    liveness.answered()
     assert (liveness.asked, liveness.confirmed, liveness.allowed()) == (None, 3 * RATE, 13 * RATE)
 
 
@@ -68,32 +68,32 @@ def test_one_ping_is_on_its_way_at_a_time() -> None:
     liveness = opened(0.0)
     liveness.take_ping(3.0, 3 * RATE)
     assert not liveness.wants_ping(9 * RATE)
-    liveness.answered(4.0)
+    liveness.answered()
     assert liveness.wants_ping(9 * RATE)
 
 
 def test_a_pong_that_nobody_asked_for_confirms_nothing() -> None:
     liveness = opened(0.0)
     liveness.take_ping(3.0, RATE)
-    liveness.answered(4.0)
+    liveness.answered()
     liveness.pinged = 2 * RATE
-    liveness.answered(4.0)
+    liveness.answered()
     assert liveness.confirmed == RATE
 
 
 def test_confirmed_audio_was_listened_to_no_faster_than_real_time() -> None:
     liveness = opened(0.0)
-    liveness.take_ping(0.1, 3 * RATE)
-    liveness.answered(0.5)
+    liveness.take_ping(0.5, 3 * RATE)
+    liveness.answered()
     assert (liveness.confirmed, liveness.listened) == (3 * RATE, 0.5 * RATE)
-    liveness.take_ping(1.0, 3 * RATE)
-    liveness.answered(3.5)
+    liveness.take_ping(3.5, 3 * RATE)
+    liveness.answered()
     assert liveness.listened == 3 * RATE
     # What nobody sent cannot be listened to: time that passed without audio is not saved up for later.
     liveness.take_ping(9.0, 6 * RATE)
-    liveness.answered(9.1)
-    liveness.take_ping(9.2, 12 * RATE)
-    liveness.answered(10.1)
+    liveness.answered()
+    liveness.take_ping(10.0, 12 * RATE)
+    liveness.answered()
     assert liveness.listened == 7 * RATE
 
 
@@ -111,15 +111,32 @@ def test_a_timeout_noticed_a_second_late_still_counts_and_later_asks_again() -> 
     liveness.take_ping(3.0, 0)
     assert liveness.expire(7.0) is True
     assert liveness.expire(7.001) is False
-    assert (liveness.due, liveness.asked) == (True, None)
+    assert (liveness.due, liveness.deadline()) == (True, None)
     liveness.take_ping(7.001, 0)
     assert liveness.expire(10.001) is True
+
+
+def test_a_pong_after_a_second_ping_may_be_the_first_ones_answer() -> None:
+    liveness = opened(0.0)
+    liveness.take_ping(3.0, RATE)
+    assert liveness.expire(20.0) is False
+    liveness.take_ping(20.0, 2 * RATE)
+    liveness.answered()
+    assert (liveness.confirmed, liveness.asked) == (RATE, None)
+
+
+def test_a_late_pong_makes_the_second_ping_unnecessary() -> None:
+    liveness = opened(0.0)
+    liveness.take_ping(3.0, RATE)
+    assert liveness.expire(20.0) is False
+    liveness.answered()
+    assert (liveness.confirmed, liveness.due) == (RATE, False)
 
 
 def test_a_transport_that_opens_knows_nothing_of_the_last_one() -> None:
     liveness = opened(0.0)
     liveness.take_ping(3.0, RATE)
-    liveness.answered(4.0)
+    liveness.answered()
     liveness.accepted = RATE
     liveness.take_ping(4.0, 2 * RATE)
     liveness.due = True
@@ -141,7 +158,7 @@ def test_a_ping_goes_out_before_back_pressure_sets_in(rate: int, ahead: float) -
         count += chunk
         if liveness.wants_ping(count):
             liveness.take_ping(0.0, count)
-            liveness.answered(4.0)
+            liveness.answered()
     assert liveness.confirmed + round(ahead * rate) >= count
 
 

@@ -85,7 +85,7 @@ def test_at_most_so_much_goes_ahead_of_what_is_confirmed() -> None:
     assert sum(take(sending)) == 10 * RATE
     assert not sending.may_send(0.0)
     sending.liveness.take_ping(0.0, 3 * RATE)
-    sending.liveness.answered(1.0)
+    sending.liveness.answered()
     assert sending.may_send(0.0)
     assert sum(take(sending)) == 3 * RATE
 
