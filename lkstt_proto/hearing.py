@@ -17,7 +17,7 @@ from .sender import Sender
 from .speech import Reader, Reading
 
 REMEMBERED = 60.0
-"""Seconds of audio, acknowledged by estimate, that a transcript may still be about: its times have to be placed."""
+"""Seconds of acknowledged audio that a late or repeated transcript may still be about: its times have to be placed."""
 
 _EVENT_TYPES = {
     TranscriptKind.INTERIM: SpeechEventType.INTERIM_TRANSCRIPT,
