@@ -19,6 +19,7 @@ from typing import TYPE_CHECKING, Any, ClassVar, cast
 from .actions import Action, Ping
 from .audio import Span
 from .drain import Drain
+from .encoding import CLOSE, FINALIZE, encode_session_create, encode_session_update
 from .endpointing import Endpointer, Endpointing
 from .errors import (
     ConnectionLost,
@@ -44,8 +45,6 @@ from .hearing import Hearing
 from .link import ABORT, Link
 from .machine import MissingRow
 from .messages import (
-    CLOSE,
-    FINALIZE,
     ErrorMessage,
     ServerMessage,
     SessionCreatedMessage,
@@ -53,8 +52,6 @@ from .messages import (
     Transcript,
     Unrecognized,
     decode_server,
-    encode_session_create,
-    encode_session_update,
 )
 from .options import Limits, RetryPolicy, STTOptions
 from .peer import BATCH, Timer

@@ -41,10 +41,10 @@ from attrs import frozen
 
 from . import errors
 from .actions import Action, Connect, Ping
+from .encoding import encode_json
 from .errors import GatewayError, LocalProtocolError, SttError
 from .events import Event, GatewayEvent, SpeechData, SpeechEvent, TimedWord
 from .gateway import GatewayLimits
-from .messages import encode_json
 from .options import Limits, RetryPolicy, STTOptions
 from .wirejson import NotUsable, parse
 

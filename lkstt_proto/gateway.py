@@ -14,6 +14,14 @@ from attrs import frozen
 
 from .actions import Action, Disconnect
 from .audio import SAMPLE_BYTES
+from .encoding import (
+    SESSION_CLOSED,
+    SESSION_FINALIZED,
+    START_OF_SPEECH,
+    encode_error,
+    encode_session_created,
+    encode_transcript,
+)
 from .errors import LocalProtocolError
 from .events import (
     AudioReceived,
@@ -27,9 +35,6 @@ from .events import (
 )
 from .machine import Machine, MissingRow
 from .messages import (
-    SESSION_CLOSED,
-    SESSION_FINALIZED,
-    START_OF_SPEECH,
     ClientMessage,
     InputAudio,
     SessionCreate,
@@ -37,9 +42,6 @@ from .messages import (
     TranscriptKind,
     Unrecognized,
     decode_client,
-    encode_error,
-    encode_session_created,
-    encode_transcript,
 )
 from .options import Limits
 from .peer import BATCH, Peer, Timer

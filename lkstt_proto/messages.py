@@ -1,11 +1,7 @@
-"""The messages of the wire, decoded and encoded for both ends (PROTOCOL 2 and 3).
+"""The messages of the wire and their decoders, for both ends (PROTOCOL 2 and 3).
 
-What the gateway sends is read leniently, field by field (CONTRACT decision 8): null is absent, and a field that cannot
-be used takes its default and is named in the message's ``problems``, so that the receiver can tell of all of them in
-one Diagnostic. What a client sends is read strictly where audio would be misunderstood otherwise (PROTOCOL 4.6).
-
-Transcripts arrive five times a second and stream, with a handful of words each. Their decoder first asks whether a word
-is as it ordinarily is, in one straight condition, and only the others take the longer way, which gives the same result.
+What the gateway sends is read leniently, field by field, as ``fields.py`` tells; a message names its ``problems``. What
+a client sends is read strictly where audio would be misunderstood otherwise (PROTOCOL 4.6).
 """
 
 from __future__ import annotations
@@ -15,19 +11,23 @@ from binascii import a2b_base64
 from collections.abc import Callable, Mapping
 from enum import StrEnum
 from functools import partial
-from itertools import count
-from json import JSONEncoder
-from typing import TYPE_CHECKING, Any, ClassVar, NamedTuple
+from typing import Any, ClassVar, NamedTuple
 
 from attrs import field, frozen
 
-from .events import SpeechData, TimedWord
+from .fields import (
+    Problems,
+    Word,
+    each_once,
+    read_confidence,
+    read_name,
+    read_object,
+    read_seconds,
+    read_text,
+    read_words,
+)
 from .options import DEFAULT_SAMPLE_RATE_HZ, Limits
-from .speed import encode_base64
 from .wirejson import NotUsable, parse
-
-if TYPE_CHECKING:
-    from typing_extensions import Buffer
 
 Data = str | bytes | bytearray | memoryview
 """One message as the transport gives it: text, or its UTF-8."""
@@ -37,6 +37,8 @@ ENCODING = "pcm_s16le"
 
 MIN_SAMPLE_RATE_HZ = 8000
 MAX_SAMPLE_RATE_HZ = 48000
+
+_SAMPLE_RATE = re.compile(r"[1-9][0-9]{3,4}")
 
 MAX_CODE = 2**53 - 1
 """Error codes beyond it, to either side, are no codes: JSON numbers are exact up to here in every language."""
@@ -87,22 +89,6 @@ class TranscriptKind(StrEnum):
     """Stable enough to begin an answer."""
     FINAL = "final"
     """Will not change."""
-
-
-class Word(NamedTuple):
-    """One word of a transcript; times in seconds since the session's first sample."""
-
-    text: str
-    start: float | None
-    """None when absent or unusable."""
-    end: float | None
-    """None when absent or unusable; may come before ``start``."""
-    confidence: float
-    """0 to 1; 0 when absent."""
-    speaker_id: str | None
-
-    def __repr__(self) -> str:
-        return f"<Word of {len(self.text)} characters>"  # what was said is not for logs
 
 
 class Transcript(NamedTuple):
@@ -238,176 +224,13 @@ class Close(_Message):
 ClientMessage = InputAudio | SessionCreate | SessionUpdate | Finalize | Close | Unrecognized
 
 
-# Fields. Each helper takes the value as decoded, gives one that is sound, and names the field where they differ.
-# ``type(x) is`` and not ``isinstance``: the decoder makes plain types only, and a bool is no number.
-
-_Problems = list[str]
-
-_LONE_SURROGATE = re.compile(r"[\ud800-\udfff]")
-
-# Categories Cc, Zl and Zp, the controls of writing direction, and lone surrogates: nothing that an id or a language
-# needs, and all that makes one dangerous to print or to echo.
-_UNSAFE_IN_NAME = re.compile(
-    r"[\x00-\x1f\x7f-\x9f\u061c\u200e\u200f\u2028\u2029\u202a-\u202e\u2066-\u2069\ud800-\udfff]"
-)
-
-_SAMPLE_RATE = re.compile(r"[1-9][0-9]{3,4}")
-
-
-def _named(problems: _Problems) -> tuple[str, ...]:
-    return tuple(dict.fromkeys(problems)) if problems else ()
-
-
-def _text(value: str, limit: int, name: str, problems: _Problems) -> str:
-    """Mend lone surrogates and cut to ``limit`` bytes of UTF-8, at a character."""
-    if _LONE_SURROGATE.search(value):
-        problems.append(name)
-        value = _LONE_SURROGATE.sub("\ufffd", value)
-    raw = value.encode()
-    if len(raw) > limit:
-        problems.append(name)
-        value = raw[:limit].decode("utf-8", "ignore")
-    return value
-
-
-def _name(value: object, limit: int, name: str, problems: _Problems) -> str | None:
-    """An id, a language or the name of a model; empty is absent (PROTOCOL 3.1, 3.2)."""
-    if value is None or value == "":
-        return None
-    if type(value) is str and len(value) <= limit and (value.isprintable() or not _UNSAFE_IN_NAME.search(value)):
-        return value
-    problems.append(name)
-    return None
-
-
-def _seconds(value: Any, name: str, problems: _Problems) -> float | None:
-    if value is None:
-        return None
-    if (type(value) is float or type(value) is int) and value >= 0:
-        return abs(float(value))  # no -0.0; the parser takes no integer that would overflow
-    problems.append(name)
-    return None
-
-
-def _confidence(value: Any, default: float, name: str, problems: _Problems) -> float:
-    if value is None:
-        return default
-    if type(value) is float or type(value) is int:
-        if 0 <= value <= 1:
-            return abs(float(value))
-        problems.append(name)
-        return 1.0 if value > 1 else 0.0
-    problems.append(name)
-    return default
-
-
-def _word(item: dict[str, Any], limits: Limits, problems: _Problems) -> Word:
-    get = item.get
-    text = get("word")
-    if type(text) is str:
-        text = _text(text, limits.text, "words", problems)
-    elif text is None:
-        text = ""
-    else:
-        problems.append("words")
-        text = ""
-    return Word(
-        text,
-        _seconds(get("start"), "words", problems),
-        _seconds(get("end"), "words", problems),
-        _confidence(get("confidence"), 0.0, "words", problems),
-        _name(get("speaker_id"), limits.name, "words", problems),
-    )
-
-
-_new_tuple = tuple.__new__
-
-
-def _words(items: list[Any], limits: Limits, problems: _Problems) -> tuple[Word, ...]:
-    if len(items) > limits.words:
-        problems.append("words")
-        return ()
-    text_limit = limits.text
-    name_limit = limits.name
-    words = []
-    for item in items:
-        if type(item) is not dict:
-            if item is not None:
-                problems.append("words")
-            continue
-        get = item.get
-        text = get("word")
-        start = get("start")
-        end = get("end")
-        confidence = get("confidence")
-        speaker_id = get("speaker_id")
-        if (
-            type(text) is str
-            and type(start) is float
-            and type(end) is float
-            and type(confidence) is float
-            and start > 0.0
-            and end > 0.0
-            and 0.0 < confidence <= 1.0
-            and text.isascii()
-            and len(text) <= text_limit
-            and (
-                speaker_id is None
-                or (type(speaker_id) is str and 0 < len(speaker_id) <= name_limit and speaker_id.isprintable())
-            )
-        ):
-            # As Word(...), at half of the cost.
-            words.append(_new_tuple(Word, (text, start, end, confidence, speaker_id)))
-        else:
-            words.append(_word(item, limits, problems))
-    return tuple(words)
-
-
-def _mend(holder: dict[str, Any] | list[Any]) -> bool:
-    """Mend lone surrogates in all keys and texts, in place; tell whether there were any.
-
-    A key that becomes another one's equal gets a number. Not recursive: nesting must not depend on the stack.
-    """
-    mended = False
-    waiting: list[dict[str, Any] | list[Any]] = [holder]
-    while waiting:
-        inner: Any = waiting.pop()
-        if type(inner) is dict:
-            numbers = count(2)  # never begun again, so that many equal keys take no more than linear time
-            for key in [key for key in inner if not key.isascii() and _LONE_SURROGATE.search(key)]:
-                mended = True
-                sound = name = _LONE_SURROGATE.sub("\ufffd", key)
-                while name in inner:
-                    name = f"{sound}~{next(numbers)}"
-                inner[name] = inner.pop(key)
-        for key, value in inner.items() if type(inner) is dict else enumerate(inner):
-            if type(value) is str:
-                if not value.isascii() and _LONE_SURROGATE.search(value):
-                    mended = True
-                    inner[key] = _LONE_SURROGATE.sub("\ufffd", value)
-            elif type(value) is dict or type(value) is list:
-                waiting.append(value)
-    return mended
-
-
-def _object(value: Any, name: str, problems: _Problems) -> dict[str, Any] | None:
-    """A JSON object, mended; an empty one is absent (PROTOCOL 3.1)."""
-    if type(value) is dict:
-        if _mend(value):
-            problems.append(name)
-        return value or None
-    if value is not None:
-        problems.append(name)
-    return None
-
-
 # Decoders, one for each type. Their messages are dicts that nobody else holds.
 
 
 def _session_created(message: dict[str, Any], limits: Limits) -> SessionCreatedMessage:
-    problems: _Problems = []
-    session_id = _name(message.get("session_id"), limits.name, "session_id", problems)
-    return SessionCreatedMessage(session_id, problems=_named(problems))
+    problems: Problems = []
+    session_id = read_name(message.get("session_id"), limits.name, "session_id", problems)
+    return SessionCreatedMessage(session_id, problems=each_once(problems))
 
 
 def _start_of_speech(_message: dict[str, Any], _limits: Limits) -> StartOfSpeech:
@@ -416,27 +239,27 @@ def _start_of_speech(_message: dict[str, Any], _limits: Limits) -> StartOfSpeech
 
 def _transcript(kind: TranscriptKind, message: dict[str, Any], limits: Limits) -> Transcript:
     get = message.get
-    problems: _Problems = []
+    problems: Problems = []
     text = get("transcript")
     if type(text) is str:
         if len(text) > limits.text or not text.isascii():
-            text = _text(text, limits.text, "transcript", problems)
+            text = read_text(text, limits.text, "transcript", problems)
     elif text is None:
         text = ""
     else:
         raise NotUsable("transcript is not text")
     start = get("start")
     if type(start) is not float or not start > 0.0:
-        start = _seconds(start, "start", problems)
+        start = read_seconds(start, "start", problems)
     duration = get("duration")
     if type(duration) is not float or not duration > 0.0:
-        duration = _seconds(duration, "duration", problems)
+        duration = read_seconds(duration, "duration", problems)
     confidence = get("confidence")
     if type(confidence) is not float or not 0.0 < confidence <= 1.0:
-        confidence = _confidence(confidence, 1.0, "confidence", problems)
+        confidence = read_confidence(confidence, 1.0, "confidence", problems)
     items = get("words")
     if type(items) is list:
-        words = _words(items, limits, problems)
+        words = read_words(items, limits, problems)
     else:
         words = ()
         if items is not None:
@@ -445,16 +268,16 @@ def _transcript(kind: TranscriptKind, message: dict[str, Any], limits: Limits) -
     return Transcript(
         kind,
         text,
-        _name(get("language"), name_limit, "language", problems),
+        read_name(get("language"), name_limit, "language", problems),
         start,
         duration,
         confidence,
         words,
-        _name(get("speaker_id"), name_limit, "speaker_id", problems),
-        _object(get("extra"), "extra", problems),
-        _name(get("request_id"), name_limit, "request_id", problems),
-        _name(get("session_id"), name_limit, "session_id", problems),
-        _named(problems),
+        read_name(get("speaker_id"), name_limit, "speaker_id", problems),
+        read_object(get("extra"), "extra", problems),
+        read_name(get("request_id"), name_limit, "request_id", problems),
+        read_name(get("session_id"), name_limit, "session_id", problems),
+        each_once(problems),
     )
 
 
@@ -467,37 +290,31 @@ def _session_closed(_message: dict[str, Any], _limits: Limits) -> SessionClosed:
 
 
 def _error(message: dict[str, Any], limits: Limits) -> ErrorMessage:
-    problems: _Problems = []
+    problems: Problems = []
     code = message.get("code")
     text = message.get("message")
     inner = message.get("error")
     if type(inner) is dict:  # some servers nest both one level down
         code = inner.get("code") if code is None else code
         text = inner.get("message") if text is None else text
-    if type(text) is str:
-        text = _text(text, limits.text, "message", problems)
-    elif text is None:
-        text = ""
-    else:
-        problems.append("message")
-        text = ""
+    text = read_text(text, limits.text, "message", problems)
     number = -1
     if (type(code) is int or (type(code) is float and code.is_integer())) and -MAX_CODE <= code <= MAX_CODE:
         number = int(code)
     elif code is not None:
         problems.append("code")
-    session_id = _name(message.get("session_id"), limits.name, "session_id", problems)
-    return ErrorMessage(number, text, session_id, problems=_named(problems))
+    session_id = read_name(message.get("session_id"), limits.name, "session_id", problems)
+    return ErrorMessage(number, text, session_id, problems=each_once(problems))
 
 
-def _settings(message: dict[str, Any], problems: _Problems) -> dict[str, Any]:
+def _settings(message: dict[str, Any], problems: Problems) -> dict[str, Any]:
     settings = message.get("settings")
     if settings is not None and type(settings) is not dict:
         raise BadRequest("settings are no object")
-    return _object(settings, "settings", problems) or {}
+    return read_object(settings, "settings", problems) or {}
 
 
-def _sample_rate(value: Any, problems: _Problems) -> int:
+def _sample_rate(value: Any, problems: Problems) -> int:
     if value is None:
         return DEFAULT_SAMPLE_RATE_HZ
     rate = 0
@@ -512,25 +329,25 @@ def _sample_rate(value: Any, problems: _Problems) -> int:
     return rate
 
 
-def _fallback(value: Any, limits: Limits, problems: _Problems) -> tuple[Fallback, ...]:
-    models = (_object(value, "fallback", problems) or {}).get("models")
+def _fallback(value: Any, limits: Limits, problems: Problems) -> tuple[Fallback, ...]:
+    models = (read_object(value, "fallback", problems) or {}).get("models")
     if type(models) is not list:
         if models is not None:
             problems.append("fallback")
         return ()
     fallback = []
     for item in models:
-        model = _name(item.get("model"), limits.name, "fallback", problems) if type(item) is dict else None
+        model = read_name(item.get("model"), limits.name, "fallback", problems) if type(item) is dict else None
         if model is None:
             problems.append("fallback")
         else:
-            fallback.append(Fallback(model, _object(item.get("extra"), "fallback", problems) or {}))
+            fallback.append(Fallback(model, read_object(item.get("extra"), "fallback", problems) or {}))
     return tuple(fallback)
 
 
 def _session_create(message: dict[str, Any], limits: Limits) -> SessionCreate:
-    problems: _Problems = []
-    model = _name(message.get("model"), limits.name, "model", problems)
+    problems: Problems = []
+    model = read_name(message.get("model"), limits.name, "model", problems)
     if problems:
         raise BadRequest("model is no name")
     settings = _settings(message, problems)
@@ -542,11 +359,11 @@ def _session_create(message: dict[str, Any], limits: Limits) -> SessionCreate:
         settings,
         _sample_rate(settings.get("sample_rate"), problems),
         ENCODING,
-        _name(settings.get("language"), limits.name, "language", problems) or "",
-        _object(settings.get("extra"), "extra", problems) or {},
+        read_name(settings.get("language"), limits.name, "language", problems) or "",
+        read_object(settings.get("extra"), "extra", problems) or {},
         _fallback(message.get("fallback"), limits, problems),
-        _object(message.get("connection"), "connection", problems),
-        problems=_named(problems),
+        read_object(message.get("connection"), "connection", problems),
+        problems=each_once(problems),
     )
 
 
@@ -567,16 +384,16 @@ def _input_audio(message: dict[str, Any], _limits: Limits) -> InputAudio:
 
 
 def _session_update(message: dict[str, Any], limits: Limits) -> SessionUpdate:
-    problems: _Problems = []
+    problems: Problems = []
     settings = _settings(message, problems)
     for key in ("model", "language"):
         value = settings.get(key)
-        if value != "" and _name(value, limits.name, key, problems) is None:
+        if value != "" and read_name(value, limits.name, key, problems) is None:
             settings.pop(key, None)
     value = settings.get("extra")
-    if value != {} and _object(value, "extra", problems) is None:
+    if value != {} and read_object(value, "extra", problems) is None:
         settings.pop("extra", None)
-    return SessionUpdate(settings, problems=_named(problems))
+    return SessionUpdate(settings, problems=each_once(problems))
 
 
 def _finalize(_message: dict[str, Any], _limits: Limits) -> Finalize:
@@ -634,98 +451,3 @@ def decode_client(data: Data, limits: Limits) -> ClientMessage:
     kind, message = _message(data, limits)
     decoder = CLIENT_MESSAGES.get(kind)
     return decoder(message, limits) if decoder else Unrecognized(len(kind))
-
-
-# Encoders give the UTF-8 of one text message.
-
-_encode_utf8 = JSONEncoder(ensure_ascii=False, allow_nan=False, separators=(",", ":")).encode
-_encode_ascii = JSONEncoder(ensure_ascii=True, allow_nan=False, separators=(",", ":")).encode
-
-
-def encode_json(value: Mapping[str, Any]) -> bytes:
-    """Encode one message, compactly, keys in the order given.
-
-    A message with a lone surrogate, which UTF-8 does not have, is written in escapes. Raises ValueError for NaN and
-    infinity.
-    """
-    try:
-        return _encode_utf8(value).encode()
-    except UnicodeEncodeError:
-        return _encode_ascii(value).encode()
-
-
-FINALIZE = encode_json({"type": "session.finalize"})
-CLOSE = encode_json({"type": "session.close"})
-START_OF_SPEECH = encode_json({"type": "start_of_speech"})
-SESSION_FINALIZED = encode_json({"type": "session.finalized"})
-SESSION_CLOSED = encode_json({"type": "session.closed"})
-
-
-def encode_audio(pcm: Buffer) -> bytes:
-    """Encode ``input_audio`` (PROTOCOL 2.2)."""
-    return b'{"type":"input_audio","audio":"%b"}' % encode_base64(pcm)
-
-
-def encode_session_create(body: Mapping[str, Any]) -> bytes:
-    """Encode ``session.create`` (PROTOCOL 2.1); ``body`` is all but the type."""
-    return encode_json({"type": "session.create", **body})
-
-
-def encode_session_update(settings: Mapping[str, Any]) -> bytes:
-    """Encode ``session.update`` (PROTOCOL 2.3); ``settings`` is only what changed."""
-    return encode_json({"type": "session.update", "settings": settings})
-
-
-def encode_session_created(session_id: str) -> bytes:
-    """Encode ``session.created``."""
-    return encode_json({"type": "session.created", "session_id": session_id})
-
-
-def encode_transcript(
-    kind: TranscriptKind,
-    data: SpeechData,
-    request_id: str | None = None,
-    session_id: str | None = None,
-) -> bytes:
-    """Encode a transcript (PROTOCOL 3.1). Times are seconds since the session's first sample.
-
-    Raises ValueError for numbers that are not finite.
-    """
-    return encode_json(
-        {
-            "type": f"{kind}_transcript",
-            "transcript": data.text,
-            "start": data.start_time,
-            "duration": data.end_time - data.start_time,
-            "words": [_wire_word(word) for word in data.words],
-            # Absent means 1.0, without a claim to have measured it; a word's absent means 0.0.
-            **({} if data.confidence == 1.0 else {"confidence": data.confidence}),
-            **_given(
-                language=data.language,
-                speaker_id=data.speaker_id,
-                extra=data.metadata,
-                request_id=request_id,
-                session_id=session_id,
-            ),
-        }
-    )
-
-
-def _wire_word(word: TimedWord) -> dict[str, Any]:
-    text, start_time, end_time, confidence, speaker_id = word
-    return {
-        "word": text,
-        "start": start_time,
-        "end": end_time,
-        **_given(confidence=confidence, speaker_id=speaker_id),
-    }
-
-
-def _given(**fields: object) -> dict[str, object]:
-    """Leave out what is empty: the other end reads absent fields alike."""
-    return {name: value for name, value in fields.items() if value}
-
-
-def encode_error(code: int, message: str, session_id: str | None = None) -> bytes:
-    """Encode ``error`` (PROTOCOL 3.3)."""
-    return encode_json({"type": "error", "code": code, "message": message, **_given(session_id=session_id)})

@@ -10,10 +10,10 @@ from attrs import define, field
 
 from .actions import Action
 from .audio import SAMPLE_BYTES, Mark, Ring, Timeline
+from .encoding import FINALIZE, encode_audio
 from .ledger import Ledger
 from .liveness import Liveness
 from .machine import Machine
-from .messages import FINALIZE, encode_audio
 from .options import Limits
 from .tables import SessionState
 

@@ -10,7 +10,8 @@ from typing import NamedTuple
 from .audio import Timeline
 from .catalogue import ModelInfo
 from .events import SpeechData, TimedWord
-from .messages import Transcript, Word
+from .fields import Word
+from .messages import Transcript
 
 TOLERANCE = 1e-3
 """Seconds by which a gateway's rounding may pass the audio sent without being called a mistake."""

@@ -1,4 +1,4 @@
-"""Wire messages: what each field becomes, what is refused, and that encoding and decoding are each other's inverse."""
+"""Wire messages: what each becomes, what is refused, and that whatever comes is sound or not usable."""
 
 from __future__ import annotations
 
@@ -11,11 +11,11 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from hypothesis import HealthCheck, example, given, settings
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from lkstt_proto import messages
-from lkstt_proto.events import SpeechData, TimedWord
+from lkstt_proto.fields import Word
 from lkstt_proto.messages import (
     BadRequest,
     Close,
@@ -32,40 +32,32 @@ from lkstt_proto.messages import (
     Transcript,
     TranscriptKind,
     Unrecognized,
-    Word,
     decode_client,
     decode_server,
 )
 from lkstt_proto.options import Limits
 from lkstt_proto.wirejson import NotUsable
 
-LIMITS = Limits()
-SMALL = Limits(message=100_000, words=3, text=10, name=8)
-FINAL = TranscriptKind.FINAL
-
-relaxed = settings(deadline=None, suppress_health_check=[HealthCheck.too_slow])
-"""A busy machine proves nothing."""
+from .wire import (
+    ANY_JSON,
+    ANY_TEXT,
+    FINAL,
+    LIMITS,
+    SMALL,
+    TRANSCRIPT_FIELDS,
+    WORD_FIELDS,
+    final,
+    nulls,
+    relaxed,
+    server,
+)
 
 HOSTILE = Path(__file__).parents[2] / "shared" / "hostile" / "messages.jsonl"
 """A collection of hostile frames that may lie beside the checkout."""
 
 
-def server(kind: str, limits: Limits = LIMITS, **fields: Any) -> Any:
-    return decode_server(json.dumps({"type": kind, **fields}), limits)
-
-
-def final(limits: Limits = LIMITS, **fields: Any) -> Transcript:
-    message = server("final_transcript", limits, **fields)
-    assert type(message) is Transcript
-    return message
-
-
 def client(kind: str, limits: Limits = LIMITS, **fields: Any) -> Any:
     return decode_client(json.dumps({"type": kind, **fields}), limits)
-
-
-def nulls(names: list[str]) -> dict[str, Any]:
-    return dict.fromkeys(names)
 
 
 def outcome(decode: Callable[[str | bytes, Limits], Any], data: str | bytes, limits: Limits) -> Any:
@@ -163,7 +155,6 @@ def test_no_repr_shows_what_was_said_or_set() -> None:
     ]
     assert "hush" not in repr(shown)
     assert repr(transcript) == "<Transcript, final, of 4 characters and 1 words>"
-    assert repr(transcript.words[0]) == "<Word of 4 characters>"
 
 
 # What a client receives.
@@ -205,86 +196,10 @@ def test_a_complete_transcript(kind: TranscriptKind) -> None:
     assert type(message.words[1].confidence) is float
 
 
-TRANSCRIPT_FIELDS = [
-    "transcript",
-    "language",
-    "start",
-    "duration",
-    "confidence",
-    "words",
-    "speaker_id",
-    "extra",
-    "request_id",
-    "session_id",
-]
-WORD_FIELDS = ["word", "start", "end", "confidence", "speaker_id"]
-
-
-def test_absent_and_null_are_the_default_and_no_problem() -> None:
-    default = Transcript(FINAL, "", None, None, None, 1.0, (), None, None, None, None, ())
-    assert final() == default
-    assert final(**nulls(TRANSCRIPT_FIELDS)) == default
-    word = Word("", None, None, 0.0, None)
-    assert final(words=[{}, nulls(WORD_FIELDS), None]).words == (word, word)
-    assert final(words=[{}, nulls(WORD_FIELDS), None]).problems == ()
-    assert final(language="", speaker_id="", request_id="", session_id="", extra={}, words=[]) == default
-
-
 @pytest.mark.parametrize("value", [True, 5, 0.5, [], ["a"], {}, False])
 def test_a_transcript_that_is_not_text_is_not_usable(value: Any) -> None:
     with pytest.raises(NotUsable, match=r"^transcript is not text$"):
         final(transcript=value)
-
-
-@pytest.mark.parametrize("name", ["start", "duration"])
-@pytest.mark.parametrize("value", [True, False, "0.5", "", [], [1], {}, -1, -3.5, -1e-9, -(10**299)])
-def test_unusable_times_are_absent_and_a_problem(name: str, value: Any) -> None:
-    message = final(transcript="x", **{name: value})
-    assert getattr(message, name) is None
-    assert message.problems == (name,)
-
-
-@pytest.mark.parametrize("name", ["start", "duration"])
-@pytest.mark.parametrize("value", [0, 0.0, -0.0, 1, 0.25, 3.0, 1e15, 10**299, 1.7e308])
-def test_usable_times_are_floats(name: str, value: Any) -> None:
-    message = final(**{name: value})
-    seconds = getattr(message, name)
-    assert type(seconds) is float
-    assert seconds == float(value)
-    assert math.copysign(1, seconds) == 1
-    assert message.problems == ()
-
-
-@pytest.mark.parametrize(
-    ("value", "confidence", "sound"),
-    [
-        (0.5, 0.5, True),
-        (0, 0.0, True),
-        (1, 1.0, True),
-        (-0.0, 0.0, True),
-        (0.0, 0.0, True),
-        (17.5, 1.0, False),
-        (-1, 0.0, False),
-        (10**299, 1.0, False),
-        (-1e300, 0.0, False),
-    ],
-)
-def test_confidence_is_within_0_and_1(value: float, confidence: float, *, sound: bool) -> None:
-    message = final(confidence=value)
-    assert message.confidence == confidence
-    assert math.copysign(1, message.confidence) == 1
-    assert message.problems == (() if sound else ("confidence",))
-    message = final(words=[{"confidence": value}])
-    assert message.words == (Word("", None, None, confidence, None),)
-    assert message.problems == (() if sound else ("words",))
-
-
-@pytest.mark.parametrize("value", [True, False, "0.5", [], {}])
-def test_an_unusable_confidence_takes_its_default(value: Any) -> None:
-    assert final(confidence=value) == Transcript(FINAL, "", confidence=1.0, problems=("confidence",))
-    message = final(words=[{"confidence": value}])
-    assert message.words == (Word("", None, None, 0.0, None),)
-    assert message.problems == ("words",)
 
 
 @pytest.mark.parametrize("value", ["hello", "", 5, 0, True, False, {}, {"0": {}}])
@@ -292,73 +207,6 @@ def test_words_that_are_no_list_are_dropped(value: Any) -> None:
     message = final(transcript="x", words=value)
     assert message.words == ()
     assert message.problems == ("words",)
-
-
-@pytest.mark.parametrize("item", ["hello", 5, True, [], [{}], 0.5])
-def test_an_element_that_is_no_object_is_skipped(item: Any) -> None:
-    message = final(words=[item, {"word": "a", "start": 1.0}, item])
-    assert message.words == (Word("a", 1.0, None, 0.0, None),)
-    assert message.problems == ("words",)
-
-
-@pytest.mark.parametrize(
-    ("fields", "word"),
-    [
-        ({"word": 5}, Word("", 1.0, 2.0, 0.5, "S")),
-        ({"word": ["a"]}, Word("", 1.0, 2.0, 0.5, "S")),
-        ({"start": "1"}, Word("a", None, 2.0, 0.5, "S")),
-        ({"start": True}, Word("a", None, 2.0, 0.5, "S")),
-        ({"end": -1}, Word("a", 1.0, None, 0.5, "S")),
-        ({"end": {}}, Word("a", 1.0, None, 0.5, "S")),
-        ({"confidence": "high"}, Word("a", 1.0, 2.0, 0.0, "S")),
-        ({"confidence": 2.5}, Word("a", 1.0, 2.0, 1.0, "S")),
-        ({"speaker_id": 7}, Word("a", 1.0, 2.0, 0.5, None)),
-        ({"speaker_id": "S\n"}, Word("a", 1.0, 2.0, 0.5, None)),
-        ({"speaker_id": "S" * 257}, Word("a", 1.0, 2.0, 0.5, None)),
-        ({"word": "a\ud800"}, Word("a\ufffd", 1.0, 2.0, 0.5, "S")),
-    ],
-)
-def test_an_unusable_field_of_a_word_takes_its_default(fields: dict[str, Any], word: Word) -> None:
-    whole = {"word": "a", "start": 1.0, "end": 2.0, "confidence": 0.5, "speaker_id": "S"}
-    message = final(words=[whole, {**whole, **fields}, {**whole, **fields}])
-    assert message.words == (Word("a", 1.0, 2.0, 0.5, "S"), word, word)
-    assert message.problems == ("words",)
-
-
-def test_a_word_may_end_before_it_starts_or_lie_anywhere() -> None:
-    message = final(words=[{"word": "a", "start": 900, "end": 0.5}])
-    assert message.words == (Word("a", 900.0, 0.5, 0.0, None),)
-    assert message.problems == ()
-
-
-def test_too_many_words_are_all_dropped() -> None:
-    assert len(final(SMALL, words=[{}] * 3).words) == 3
-    message = final(SMALL, transcript="x", words=[{}] * 4)
-    assert message == Transcript(FINAL, "x", problems=("words",))
-
-
-@pytest.mark.parametrize(
-    ("text", "kept"),
-    [
-        ("0123456789", "0123456789"),
-        ("01234567890", "0123456789"),
-        ("aaaaaaaaaé", "aaaaaaaaa"),
-        ("aaaaaaaaé", "aaaaaaaaé"),
-        ("😀😀😀", "😀😀"),
-        ("\ud800\ud800\ud800\ud800", "\ufffd\ufffd\ufffd"),
-    ],
-)
-def test_long_text_is_cut_at_a_character(text: str, kept: str) -> None:
-    changed = text != kept
-    message = final(SMALL, transcript=text)
-    assert message.text == kept
-    assert message.problems == (("transcript",) if changed else ())
-    message = final(SMALL, words=[{"word": text, "start": 1.0, "end": 1.0, "confidence": 1.0}])
-    assert message.words[0].text == kept
-    assert message.problems == (("words",) if changed else ())
-    error = server("error", SMALL, message=text)
-    assert error.message == kept
-    assert error.problems == (("message",) if changed else ())
 
 
 def test_lone_surrogates_are_mended_everywhere() -> None:
@@ -372,70 +220,6 @@ def test_lone_surrogates_are_mended_everywhere() -> None:
     assert message.metadata == {"fine": "é😀", "n": 1, "\ufffd": ["\ufffd", {"k\ufffd": "v\ufffd"}]}
     assert message.problems == ("transcript", "words", "extra")
     assert final(transcript="😀") == Transcript(FINAL, "😀")
-
-
-def test_keys_that_become_equal_are_all_kept() -> None:
-    message = final(extra=dict(zip(["\ud800", "\udc00", "\ufffd", "\ufffd~2", "\udfff"], range(1, 6), strict=True)))
-    assert message.metadata == {"\ufffd": 3, "\ufffd~2": 4, "\ufffd~3": 1, "\ufffd~4": 2, "\ufffd~5": 5}
-    assert message.problems == ("extra",)
-
-
-def test_deep_and_wide_metadata_is_mended_too() -> None:
-    deep: Any = "\ud800"
-    for _ in range(100):
-        deep = [{"\ud800": deep}]
-    assert "\ud800" not in str(final(extra={"deep": deep}).metadata)
-    wide = {"\ud800" * 2 + chr(0xD800 + number): number for number in range(2000)}
-    metadata = final(extra=wide).metadata
-    assert metadata is not None
-    assert sorted(metadata.values()) == list(range(2000))
-
-
-@pytest.mark.parametrize("value", ["oops", [], [1], 5, 0, True, False, ""])
-def test_extra_that_is_no_object_is_a_problem(value: Any) -> None:
-    assert final(extra=value) == Transcript(FINAL, "", problems=("extra",))
-
-
-NAMES = ["language", "speaker_id", "request_id", "session_id"]
-
-
-@pytest.mark.parametrize("name", NAMES)
-@pytest.mark.parametrize(
-    "value",
-    [
-        99,
-        0,
-        True,
-        ["en"],
-        {},
-        "a\r\nX-Evil: 1",
-        "\x00",
-        "a\x7f",
-        "\x85",
-        "\u202e",
-        "\u2066a",
-        "\u200f",
-        "\u061c",
-        "\u2028",
-        "\u2029",
-        "\ud800",
-        "x" * 257,
-        "é\udfff",
-    ],
-)
-def test_an_unusable_name_is_absent_and_a_problem(name: str, value: Any) -> None:
-    message = final(**{name: value})
-    assert getattr(message, name) is None
-    assert message.problems == (name,)
-
-
-@pytest.mark.parametrize("name", NAMES)
-@pytest.mark.parametrize("value", ["en-US", "x" * 256, "req 1", "é", "話者", "\u00a0", "\u200d", "👩\u200d🚀", "%s{0}"])
-def test_a_usable_name_stays_as_it_is(name: str, value: str) -> None:
-    fields: dict[str, Any] = {name: value}
-    message = final(**fields)
-    assert getattr(message, name) == value
-    assert message.problems == ()
 
 
 def test_each_problem_is_named_once_and_in_order() -> None:
@@ -677,183 +461,8 @@ def test_audio_is_taken_exactly_when_it_is_strict_base64(audio: str) -> None:
         assert result == InputAudio(base64.b64decode(audio))
 
 
-# Encoding, and back.
-
-ANY_TEXT = st.text(st.characters(exclude_categories=()), max_size=20)
-"""Lone surrogates and controls included."""
-SOUND_TEXT = st.text(max_size=20)
-NAME = st.text(st.characters(categories=["L", "N", "P"]), min_size=1, max_size=20)
-SECONDS = st.floats(0, 1e6).map(abs)
-CONFIDENCE = st.floats(0, 1).map(abs)
-SOUND_JSON = st.recursive(
-    st.none() | st.booleans() | st.integers() | st.floats(allow_nan=False, allow_infinity=False) | SOUND_TEXT,
-    lambda inner: st.lists(inner, max_size=4) | st.dictionaries(SOUND_TEXT, inner, max_size=4),
-    max_leaves=8,
-)
-SOUND_OBJECT = st.dictionaries(SOUND_TEXT, SOUND_JSON, max_size=4)
-FULL_OBJECT = st.dictionaries(SOUND_TEXT, SOUND_JSON, min_size=1, max_size=4)
-
-
-@st.composite
-def speech_data(draw: st.DrawFn) -> SpeechData:
-    def span() -> tuple[float, float]:
-        low, high = sorted((draw(SECONDS), draw(SECONDS)))
-        return low, high
-
-    words = tuple(
-        TimedWord(draw(SOUND_TEXT), *span(), draw(CONFIDENCE), draw(st.none() | NAME))
-        for _ in range(draw(st.integers(0, 4)))
-    )
-    return SpeechData(
-        draw(NAME | st.just("")),
-        draw(SOUND_TEXT),
-        *span(),
-        draw(CONFIDENCE),
-        draw(st.none() | NAME),
-        words,
-        draw(st.none() | FULL_OBJECT),
-    )
-
-
-@relaxed
-@given(st.sampled_from(TranscriptKind), speech_data(), st.none() | NAME, st.none() | NAME)
-def test_transcripts_come_back(
-    kind: TranscriptKind, data: SpeechData, request_id: str | None, session_id: str | None
-) -> None:
-    encoded = messages.encode_transcript(kind, data, request_id, session_id)
-    assert decode_server(encoded, LIMITS) == Transcript(
-        kind,
-        data.text,
-        data.language or None,
-        data.start_time,
-        data.end_time - data.start_time,
-        data.confidence,
-        tuple(Word(*word) for word in data.words),
-        data.speaker_id,
-        data.metadata,
-        request_id,
-        session_id,
-    )
-
-
-@relaxed
-@given(st.integers(-messages.MAX_CODE, messages.MAX_CODE), SOUND_TEXT, st.none() | NAME)
-def test_errors_come_back(code: int, message: str, session_id: str | None) -> None:
-    encoded = messages.encode_error(code, message, session_id)
-    assert decode_server(encoded, LIMITS) == ErrorMessage(code, message, session_id)
-
-
-@relaxed
-@given(NAME)
-def test_session_created_comes_back(session_id: str) -> None:
-    encoded = messages.encode_session_created(session_id)
-    assert decode_server(encoded, LIMITS) == SessionCreatedMessage(session_id)
-
-
-def test_constant_messages_come_back() -> None:
-    assert decode_server(messages.START_OF_SPEECH, LIMITS) == StartOfSpeech()
-    assert decode_server(messages.SESSION_FINALIZED, LIMITS) == SessionFinalized()
-    assert decode_server(messages.SESSION_CLOSED, LIMITS) == SessionClosed()
-    assert decode_client(messages.FINALIZE, LIMITS) == Finalize()
-    assert decode_client(messages.CLOSE, LIMITS) == Close()
-    assert messages.FINALIZE == b'{"type":"session.finalize"}'
-    assert messages.CLOSE == b'{"type":"session.close"}'
-
-
-@relaxed
-@given(st.binary(max_size=200).map(lambda data: data[: len(data) // 2 * 2]))
-def test_audio_comes_back(pcm: bytes) -> None:
-    for buffer in (pcm, bytearray(pcm), memoryview(pcm)):
-        encoded = messages.encode_audio(buffer)
-        assert decode_client(encoded, LIMITS) == InputAudio(pcm)
-        assert encoded == b'{"type":"input_audio","audio":"' + base64.b64encode(pcm) + b'"}'
-
-
-def test_a_chunk_of_50_ms_is_2136_characters() -> None:
-    assert len(json.loads(messages.encode_audio(bytes(1600)))["audio"]) == 2136
-
-
-@relaxed
-@given(
-    st.none() | NAME,
-    st.integers(8000, 48000),
-    st.none() | NAME,
-    SOUND_OBJECT,
-    st.lists(st.tuples(NAME, SOUND_OBJECT), max_size=3),
-    st.none() | FULL_OBJECT,
-)
-def test_session_create_comes_back(
-    model: str | None,
-    rate: int,
-    language: str | None,
-    extra: dict[str, Any],
-    fallback: list[tuple[str, dict[str, Any]]],
-    connection: dict[str, Any] | None,
-) -> None:
-    sent = {"sample_rate": str(rate), "encoding": "pcm_s16le", "extra": extra}
-    if language:
-        sent["language"] = language
-    body = {
-        "model": model,
-        "settings": sent,
-        "fallback": {"models": [{"model": name, "extra": options} for name, options in fallback]},
-        "connection": connection,
-    }
-    assert decode_client(messages.encode_session_create(body), LIMITS) == SessionCreate(
-        model,
-        sent,
-        rate,
-        "pcm_s16le",
-        language or "",
-        extra,
-        tuple(Fallback(name, options) for name, options in fallback),
-        connection,
-    )
-
-
-@relaxed
-@given(st.none() | NAME, st.none() | NAME, st.none() | SOUND_OBJECT)
-def test_session_update_comes_back(model: str | None, language: str | None, extra: dict[str, Any] | None) -> None:
-    fields = {"model": model, "language": language, "extra": extra}
-    changed = {name: value for name, value in fields.items() if value is not None}
-    assert decode_client(messages.encode_session_update(changed), LIMITS) == SessionUpdate(changed)
-
-
-def test_what_is_empty_is_not_sent() -> None:
-    encoded = messages.encode_transcript(FINAL, SpeechData("", "hi", 1.0, 1.5, 0.5, None, (TimedWord("hi"),)))
-    assert encoded == (
-        b'{"type":"final_transcript","transcript":"hi","start":1.0,"duration":0.5,'
-        b'"words":[{"word":"hi","start":0.0,"end":0.0}],"confidence":0.5}'
-    )
-    assert messages.encode_error(400, "no") == b'{"type":"error","code":400,"message":"no"}'
-
-
-def test_json_is_compact_utf8_in_the_order_given() -> None:
-    assert messages.encode_json({"b": [1, 0.5, None], "a": "é😀"}) == '{"b":[1,0.5,null],"a":"é😀"}'.encode()
-
-
-def test_a_lone_surrogate_is_written_as_an_escape() -> None:
-    assert messages.encode_json({"a": "é\ud800"}) == b'{"a":"\\u00e9\\ud800"}'
-
-
-@pytest.mark.parametrize("value", [math.nan, math.inf, -math.inf])
-def test_numbers_that_json_does_not_have_are_the_callers_mistake(value: float) -> None:
-    with pytest.raises(ValueError, match="not JSON compliant"):
-        messages.encode_json({"a": value})
-
-
 # Anything at all.
 
-ANY_JSON = st.recursive(
-    st.none()
-    | st.booleans()
-    | st.sampled_from([0, -0.0, 1, 16000, "16000", 1e308, 10**299, -(10**299), 2**63, "pcm_s16le", "AAAA", "AAA="])
-    | st.integers(-(10**20), 10**20)
-    | st.floats(allow_nan=False, allow_infinity=False)
-    | ANY_TEXT,
-    lambda inner: st.lists(inner, max_size=5) | st.dictionaries(ANY_TEXT, inner, max_size=5),
-    max_leaves=10,
-)
 ANY_WORD = ANY_JSON | st.fixed_dictionaries({}, optional=dict.fromkeys(WORD_FIELDS, ANY_JSON))
 ANY_TRANSCRIPT = st.fixed_dictionaries(
     {"type": st.sampled_from([f"{kind}_transcript" for kind in TranscriptKind])},
@@ -987,26 +596,6 @@ def test_whatever_a_client_sends_is_sound_or_not_usable(sent: dict[str, Any], as
         assert isinstance(message.settings.get("extra", {}), dict)
     elif isinstance(message, InputAudio):
         assert len(message.pcm) % 2 == 0
-
-
-ORDINARY = {
-    "word": st.sampled_from(["hello", "", "é", "x" * 11]) | ANY_JSON,
-    "start": SECONDS | st.just(-0.0) | ANY_JSON,
-    "end": SECONDS | ANY_JSON,
-    "confidence": CONFIDENCE | ANY_JSON,
-    "speaker_id": st.none() | NAME | ANY_JSON,
-}
-
-
-@relaxed
-@given(st.lists(st.fixed_dictionaries({}, optional=ORDINARY), max_size=3), st.sampled_from([LIMITS, SMALL]))
-def test_the_short_way_for_words_gives_what_the_long_way_gives(items: list[dict[str, Any]], limits: Limits) -> None:
-    short: list[str] = []
-    long: list[str] = []
-    words = messages._words(items, limits, short)
-    assert words == tuple(messages._word(item, limits, long) for item in items)
-    assert [math.copysign(1, word.start or 0.0) for word in words] == [1.0] * len(words)
-    assert short == long
 
 
 # Frames collected elsewhere.

@@ -11,7 +11,8 @@ from hypothesis import strategies as st
 from lkstt_proto.audio import Timeline
 from lkstt_proto.catalogue import lookup
 from lkstt_proto.events import TimedWord
-from lkstt_proto.messages import Transcript, TranscriptKind, Word
+from lkstt_proto.fields import Word
+from lkstt_proto.messages import Transcript, TranscriptKind
 from lkstt_proto.speech import Reader, Reading
 
 RATE = 1000

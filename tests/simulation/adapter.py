@@ -13,7 +13,7 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING
 
 from lkstt_proto import Connect, Connection, Disconnect, Ping
-from lkstt_proto.messages import encode_audio
+from lkstt_proto.encoding import encode_audio
 
 from .judge import Judge
 from .network import Link, Network

@@ -16,7 +16,7 @@ from lkstt_proto import (
     SpeechData,
     TimedWord,
 )
-from lkstt_proto.messages import encode_json
+from lkstt_proto.encoding import encode_json
 
 from .plan import Plan
 from .recogniser import Recogniser, Truth
