@@ -69,6 +69,10 @@ if TYPE_CHECKING:
 
 PING = Ping()
 
+# For the hottest lines: to look a member up in its class costs as much as a small call.
+_UP, _DONE = LinkState.UP, LinkState.DONE
+_PING, _LOST = Timer.PING, Timer.LOST
+
 _LISTENING = (LinkState.UP, LinkState.DROPPING, LinkState.CLOSING)
 
 
@@ -152,7 +156,7 @@ class Connection(Link):
         sender = self._sender
         if self._outbox or sender.liveness.due:
             return True
-        if self._link.state is not LinkState.UP:
+        if self._link.state is not _UP:
             return False
         if self._ring.ready and sender.may_send(self._now):
             return True
@@ -196,9 +200,10 @@ class Connection(Link):
         AudioDropped. Raises LocalProtocolError after ``end_input`` or the stream's end, or for a buffer that is not
         contiguous.
         """
-        data = _contiguous(pcm)
+        data = pcm if isinstance(pcm, bytes) else _contiguous(pcm)
         self._require_input("audio")
-        self._advance(now)
+        if now > self._now:  # as ``_advance``, without the call
+            self._now = now
         if self._endpointing is not None:
             self._endpoint(self._endpointing, data)
         for span in self._ring.push(data):
@@ -358,22 +363,24 @@ class Connection(Link):
         ``max_messages=0`` and get only a Ping or an aborting Disconnect.
         """
         self._advance(now)
-        room = BATCH if max_messages is None else min(max_messages, BATCH)
+        room = BATCH if max_messages is None or max_messages > BATCH else max_messages
         actions: list[Action] = []
         if room <= 0:
             if self._outbox and self._outbox[0] == ABORT:
                 actions.append(self._outbox.popleft())
             self._take_ping(actions, self._sender.liveness.accepted)
             return actions
-        self._sender.liveness.accepted = self._sender.timeline.count
-        while self._outbox and room:
+        sender = self._sender
+        sender.liveness.accepted = sender.timeline.count
+        left = room
+        while self._outbox and left:
             action = self._outbox.popleft()
-            room -= isinstance(action, bytes)
+            left -= isinstance(action, bytes)
             actions.append(action)
-        if self._link.state is LinkState.UP and not self._outbox:
-            self._take_audio(actions, room)
-        self._take_ping(actions, self._sender.timeline.count)
-        self._counters.messages_sent += sum(isinstance(action, bytes) for action in actions)
+        if self._link.state is _UP and not self._outbox:
+            left = self._take_audio(actions, left)
+        self._counters.messages_sent += room - left
+        self._take_ping(actions, sender.timeline.count)
         return actions
 
     def take_events(self) -> list[Event]:
@@ -418,7 +425,7 @@ class Connection(Link):
 
     def _judge_finish(self) -> None:
         """See whether the end of input is answered, or when it will be taken as answered."""
-        if not self._input_ended or self._link.state is not LinkState.UP:
+        if not self._input_ended or self._link.state is not _UP:
             return
         acknowledged = not self._ring.unacknowledged
         at = self._drain.settled_at(
@@ -602,7 +609,8 @@ class Connection(Link):
     def _may_finalize(self) -> bool:
         return self._input_ended and self._drain.finalize_at is None and not self._ring.unsent
 
-    def _take_audio(self, actions: list[Action], room: int) -> None:
+    def _take_audio(self, actions: list[Action], room: int) -> int:
+        """Append up to ``room`` messages; return how much room is left."""
         sender = self._sender
         room = sender.take(actions, room, self._now, self._session)
         due = sender.pace_deadline()
@@ -611,12 +619,14 @@ class Connection(Link):
         if room and self._may_finalize():
             self._session.step("client:session.finalize")
             actions.append(FINALIZE)
+            room -= 1
             self._drain.finalize_sent(self._now)
             self._judge_finish()
+        return room
 
     def _take_ping(self, actions: list[Action], sent: int) -> None:
         liveness = self._sender.liveness
-        if self._link.state is LinkState.UP and (liveness.due or liveness.wants_ping(sent)):
+        if self._link.state is _UP and (liveness.due or liveness.wants_ping(sent)):
             liveness.take_ping(self._now, sent)
             actions.append(PING)
             self._arm_liveness()
@@ -663,11 +673,11 @@ class Connection(Link):
     def _arm_liveness(self) -> None:
         """Wait for what liveness waits for; while nobody reads, it stands still."""
         timers, liveness = self._timers, self._sender.liveness
-        timers.pop(Timer.PING, None)
-        timers.pop(Timer.LOST, None)
+        timers.pop(_PING, None)
+        timers.pop(_LOST, None)
         deadline = liveness.deadline()
-        if deadline is not None and self._link.state is LinkState.UP and not self._unread.full:
-            timers[Timer.PING if liveness.asked is None else Timer.LOST] = deadline
+        if deadline is not None and self._link.state is _UP and not self._unread.full:
+            timers[_PING if liveness.asked is None else _LOST] = deadline
 
     def _tell(self, event: Event) -> None:
         self._unread.append(event)
@@ -689,14 +699,12 @@ class Connection(Link):
             self._endpointing = None
 
     def _require_input(self, what: str) -> None:
-        if self._input_ended or self.finished:
+        if self._input_ended or self._link.state is _DONE:
             raise LocalProtocolError(f"{what} came after the end of input: open a new stream for more", phase="session")
 
 
-def _contiguous(pcm: Buffer) -> bytes | memoryview:
+def _contiguous(pcm: Buffer) -> memoryview:
     """See any buffer as bytes without copying it."""
-    if isinstance(pcm, bytes):
-        return pcm
     try:
         return memoryview(pcm).cast("B")
     except TypeError as error:

@@ -63,9 +63,14 @@ class Sender:
 
     def take(self, actions: list[Action], room: int, now: float, session: Machine[SessionState]) -> int:
         """Append up to ``room`` messages that may go now; return how much room is left."""
-        ring = self.ring
+        ring, timeline = self.ring, self.timeline
+        unique = total = 0
         speaks = False
-        while room and self.may_send(now):
+        # As ``may_send`` before each message, at less cost.
+        last = self.liveness.allowed() - ring.chunk
+        while room and timeline.count <= last:
+            if timeline.count < self._backlog and self._due(timeline.count) > now + EPSILON:
+                break
             item = ring.take()
             if item is None:
                 break
@@ -79,10 +84,13 @@ class Sender:
                 # One step for a run of messages: all of them would take the same row.
                 session.step("client:input_audio")
                 speaks = True
-            samples = len(item.pcm) // SAMPLE_BYTES
-            self.ledger.hand_over(samples, item.fresh)
-            self.timeline.sent(item.position, samples)
-            actions.append(encode_audio(item.pcm))
+            position, pcm, fresh = item
+            samples = len(pcm) // SAMPLE_BYTES
+            unique += fresh
+            total += samples
+            timeline.sent(position, samples)
+            actions.append(encode_audio(pcm))
+        self.ledger.hand_over(total, unique)
         return room
 
     def _due(self, count: int) -> float:

@@ -387,11 +387,12 @@ def settings_are_forgotten_with_the_session() -> Any:
 def the_pace_is_armed_for_what_is_due() -> Any:
     original = Connection._take_audio
 
-    def take_audio(self: Connection, actions: list[Any], room: int) -> None:
-        original(self, actions, room)
+    def take_audio(self: Connection, actions: list[Any], room: int) -> int:
+        left = original(self, actions, room)
         due = self._sender.pace_deadline()
         if due is not None and due > self._now:
             self._timers[Timer.PACE] = due
+        return left
 
     return _instead(Connection, "_take_audio", take_audio)
 
