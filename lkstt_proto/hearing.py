@@ -64,7 +64,7 @@ class Hearing:
         final = message.kind is TranscriptKind.FINAL
         reading = self._reader.read(message, final=final, since=ring.acknowledged / rate, language=language)
         if reading.end is not None:
-            self._sender.liveness.transcribed(self._sender.timeline.count_of(reading.end))
+            self._sender.liveness.transcribed(self._sender.timeline.count_of(reading.end), now)
         text = reading.data.text
         acknowledged = False
         trigger = message.trigger

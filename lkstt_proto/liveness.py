@@ -83,13 +83,16 @@ class Liveness:
         self.asked = None
         self.due = False
         taken_at, self.confirmed = self._oldest
-        heard = self.listened + (taken_at - self._listened_at) * self.rate
-        self.listened = max(self.listened, min(self.confirmed, heard))
-        self._listened_at = taken_at
+        if taken_at > self._listened_at:
+            heard = self.listened + (taken_at - self._listened_at) * self.rate
+            self.listened = max(self.listened, min(self.confirmed, heard))
+            self._listened_at = taken_at
 
-    def transcribed(self, count: int) -> None:
-        """A transcript speaks of the first ``count`` samples: they were heard, however fast."""
-        self.listened = max(self.listened, count)
+    def transcribed(self, count: int, now: float) -> None:
+        """A transcript speaks of the first ``count`` samples: they were heard by now, however fast."""
+        if count > self.listened:
+            self.listened = count
+            self._listened_at = now
 
     def deadline(self) -> float | None:
         """When to ask, or, with a ping on its way, when to give up; None while a ping waits to be taken."""

@@ -99,11 +99,22 @@ def test_confirmed_audio_was_listened_to_no_faster_than_real_time() -> None:
 
 def test_a_transcript_shows_what_was_listened_to() -> None:
     liveness = opened(0.0)
-    liveness.transcribed(2 * RATE)
-    liveness.transcribed(RATE)
+    liveness.transcribed(2 * RATE, 2.5)
+    liveness.transcribed(RATE, 3.0)
     assert liveness.listened == 2 * RATE
     liveness.begin(5.0)
     assert liveness.listened == 0
+
+
+def test_time_before_a_transcript_is_not_counted_again_on_top_of_it() -> None:
+    liveness = opened(0.0)
+    liveness.take_ping(3.0, 6 * RATE)
+    liveness.transcribed(2 * RATE, 3.5)
+    liveness.answered()
+    assert liveness.listened == 2 * RATE
+    liveness.take_ping(4.5, 6 * RATE)
+    liveness.answered()
+    assert liveness.listened == 3 * RATE
 
 
 def test_a_timeout_noticed_a_second_late_still_counts_and_later_asks_again() -> None:
