@@ -406,7 +406,9 @@ class Timeline:
 
     def count_of(self, position: int) -> int:
         """How many samples were sent on this session up to ``position``, which lies in one of its pieces."""
-        piece = self.pieces[max(0, bisect_left(self.pieces, position, key=lambda piece: piece.position) - 1)]
+        pieces = self.pieces
+        index = bisect_left(pieces, position, key=lambda piece: piece.position) - 1 if len(pieces) > 1 else 0
+        piece = pieces[max(0, index)]
         return max(0, piece.count + position - piece.position)
 
     def position_of(self, count: int) -> int:
@@ -418,6 +420,14 @@ class Timeline:
     def seconds(self) -> float:
         """Session time sent so far."""
         return self.count / self.rate
+
+    @property
+    def shift(self) -> float | None:
+        """Seconds from session times to stream times, the same for all; None where pieces differ."""
+        if len(self.pieces) > 1:
+            return None
+        piece = self.pieces[0]
+        return (piece.position - piece.count) / self.rate
 
     def forget(self, position: int) -> None:
         """Let go of pieces that end before ``position``."""

@@ -84,7 +84,8 @@ class Hearing:
             _EVENT_TYPES[message.kind],
             message.request_id or message.session_id or session_id,
             (reading.data,),
-            audio_time=ring.handed / rate,
+            None,
+            ring.handed / rate,
         )
         return Heard(trigger, event, reading.problems, acknowledged)
 

@@ -19,6 +19,8 @@ TOLERANCE = 1e-3
 DEFAULT_LANGUAGE = "en"
 """What a transcript is in when neither it nor the stream names a language (PROTOCOL 3.1)."""
 
+_new_tuple = tuple.__new__
+
 
 class Reading(NamedTuple):
     """What a transcript says, in terms of the stream."""
@@ -99,11 +101,22 @@ class Reader:
     def _words(self, words: tuple[Word, ...], segment_start: float) -> tuple[TimedWord, ...]:
         timeline = self._timeline
         sent = timeline.seconds + TOLERANCE
+        latest = timeline.position / timeline.rate
+        shift = timeline.shift
+        trusted = self._trusted
         timed = []
         for text, start, end, confidence, speaker_id in words:
-            if start is None or end is None or not start <= end <= sent or not self._trusted:
-                timed.append(TimedWord(text, segment_start, segment_start, confidence, speaker_id))
-            else:
+            if start is None or end is None or not start <= end <= sent or not trusted:
+                begins = ends = segment_start
+            elif shift is None:
                 begins = timeline.start(start)
-                timed.append(TimedWord(text, begins, max(begins, timeline.end(end)), confidence, speaker_id))
+                ends = max(begins, timeline.end(end))
+            else:
+                begins = start + shift
+                ends = end + shift
+                if ends > latest:
+                    begins = min(begins, latest)
+                    ends = latest
+            # As TimedWord(...), at half of the cost.
+            timed.append(_new_tuple(TimedWord, (text, begins, ends, confidence, speaker_id)))
         return tuple(timed)

@@ -483,6 +483,7 @@ def sent(*runs: tuple[int, int], begin: int | None = None) -> Timeline:
 def test_a_session_without_gaps_is_shifted_by_its_first_sample() -> None:
     timeline = sent((500, 1000))
     assert timeline.start(0.25) == pytest.approx(0.75)
+    assert timeline.shift == pytest.approx(0.5)
     assert timeline.end(0.25) == pytest.approx(0.75)
     assert timeline.end_position(0.25) == 750
     assert (timeline.count, timeline.position, timeline.seconds) == (1000, 1500, 1.0)
@@ -500,6 +501,7 @@ def test_the_end_before_a_gap_and_the_start_after_it_are_different_places() -> N
     assert timeline.end(0.1) == pytest.approx(0.1)
     assert timeline.start(0.1) == pytest.approx(0.4)
     assert timeline.end_position(0.1) == 100
+    assert timeline.shift is None
     assert timeline.end(0.15) == pytest.approx(0.45)
     assert timeline.end_position(0.15) == 450
 

@@ -60,6 +60,11 @@ def test_times_are_shifted_to_the_first_sample_of_the_session() -> None:
     assert reading.problems == ()
 
 
+def test_a_word_within_the_tolerance_ends_with_the_audio_sent() -> None:
+    last = read(reader((2000, 1000)), said(0.0, 1.0, word(0.9, 1.0005), word(1.0004, 1.0005))).data.words
+    assert [(timed.start_time, timed.end_time) for timed in last] == [(pytest.approx(2.9), 3.0), (3.0, 3.0)]
+
+
 def test_everything_else_passes_as_it_came() -> None:
     message = Transcript(
         TranscriptKind.FINAL, "hello", "en_us", 0.0, 1.0, 0.25, (), "S2", {"a": 1}, problems=("confidence",)
