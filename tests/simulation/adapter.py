@@ -89,13 +89,13 @@ class Adapter:
         self.connection.receive_binary(data, self.world.seconds)
         self.settle()
 
-    def alive(self, confirmed: int) -> None:
-        """A pong arrived; ``confirmed`` samples had gone before its ping."""
+    def alive(self, confirmed: int, heard: int) -> None:
+        """A pong arrived; ``confirmed`` samples had gone before its ping, and ``heard`` were heard in real time."""
         if self.world.tell:
             self.world.tell(f"< pong for {confirmed}")
-        before = self._judge.hearing(b"", None)
+        before = self._judge.hearing(None, None)
         self.connection.transport_alive(self.world.seconds)
-        self._judge.confirmed(confirmed, before)
+        self._judge.confirmed(confirmed, heard, before)
         self.settle()
 
     def closed(
@@ -117,6 +117,8 @@ class Adapter:
 
     def settle(self) -> None:
         """Take the actions, take the events, look at the deadline."""
+        if self.world.chance(self._plan.needless_timeouts):
+            self.connection.handle_timeout(self.world.seconds)
         self._take_actions()
         self.take_events()
         connection = self.connection
@@ -138,11 +140,12 @@ class Adapter:
     def take_events(self) -> None:
         """Hand events to the application, if it wants them."""
         if self.application.listening or self.connection.finished:
-            for event in self.connection.take_events():
+            events = self.connection.take_events()
+            for event in events:
                 if self.world.tell:
                     self.world.tell(f"* {event}")
                 self.world.note(repr(event).encode())
-                self._judge.event(event)
+            self._judge.events(events)
             if self.connection.finished:
                 self.world.stopped = True
 

@@ -7,12 +7,23 @@ one number, the *frontier*: all audio before it is acknowledged or was dropped, 
 from __future__ import annotations
 
 import json
+from collections.abc import Sequence
 from itertools import pairwise
 from typing import Any, NamedTuple
 
 from attrs import define, field
 
-from lkstt_proto import Connection, Event, FinalizeTimeout, LinkState, SessionState, StreamEnded, StreamFailed
+from lkstt_proto import (
+    AuthError,
+    Connection,
+    Event,
+    FinalizeTimeout,
+    GatewayError,
+    LinkState,
+    SessionState,
+    StreamEnded,
+    StreamFailed,
+)
 
 from .listener import Listener, samples_of
 from .network import Network
@@ -26,6 +37,9 @@ PROOF = 10.0
 
 PERMANENT = (200, 302, 400, 403, 404)
 """HTTP statuses, among those that the network answers with, that no attempt would mend."""
+
+GRAIN = RATE // 4
+"""Samples by which the core may take audio for heard too early: it does not know in what pieces it arrived."""
 
 LISTENING = (LinkState.UP, LinkState.DROPPING, LinkState.CLOSING)
 
@@ -47,6 +61,9 @@ class SessionView:
     pieces: list[tuple[int, int]] = field(factory=list)
     """Counts and the positions they stand for, one for each stretch without a gap."""
     confirmed: int = 0
+    told: int = 0
+    """Samples that the gateway's transcripts have spoken of."""
+    told_at: float = 0.0
     settings: dict[str, Any] | None = None
     """What the gateway was told; None before ``session.create``."""
     over: bool = False
@@ -99,6 +116,7 @@ class Judge:
         self._frontier = 0
         self._acknowledged = 0
         self._gaps: list[tuple[int, int]] = []
+        self._jumps = 0
         self._handed = 0
         self._unique = 0
         self._resent = 0
@@ -111,6 +129,10 @@ class Judge:
         self._exact = 0
         self._estimated = False
         self._hears = False
+        self._finals: list[Truth] = []
+        # Messages.
+        self._sent = 0
+        self._received = 0
         # Sessions.
         self._session: SessionView | None = None
         self._sessions = 0
@@ -210,6 +232,7 @@ class Judge:
     def sent(self, data: bytes) -> None:
         """A message other than audio was taken."""
         session = self._session
+        self._sent += 1
         message = json.loads(data)
         kind = message["type"]
         if session is None or session.over or (session.settings is None) is not (kind == "session.create"):
@@ -229,6 +252,7 @@ class Judge:
     def sent_audio(self, position: int, samples: int) -> None:
         """Audio was taken."""
         session, limits = self._session, self._plan.limits
+        self._sent += 1
         if session is None or session.over or session.settings is None:
             raise Violation("audio without a session")
         end = position + samples
@@ -237,6 +261,7 @@ class Judge:
         if session.owes_finalize:
             raise Violation(f"audio at {position} before the finalize that its mark asks for")
         if position > session.cursor:
+            self._jumps += 1
             self._gap(session.cursor, position)
         elif self._gaps and any(start < end and position < stop for start, stop in self._gaps):
             raise Violation(f"audio at {position} was told as dropped")
@@ -311,13 +336,19 @@ class Judge:
             self._resumed.append((self._sessions, plain))
         self._heard_at = max(self._heard_at, self._world.seconds)
 
-    def hearing(self, data: bytes, truth: Truth | None) -> Before:
-        """A message or a pong is about to be handed in."""
+    def hearing(self, data: bytes | None, truth: Truth | None) -> Before:
+        """A message is about to be handed in, or None for a pong."""
         connection = self._connection
+        if data is None:
+            data = b""
+        elif connection.link_state in LISTENING:
+            self._received += 1
         self._heard_at = max(self._heard_at, self._world.seconds)
         if truth is not None:
             truth.exact_before = self._exact
             truth.estimated_before = self._estimated
+            truth.handed = self._handed
+            truth.ledger = self._unique, self._resent
         return Before(
             connection.speaking, connection.link_state in LISTENING, self._drain.finalize_at is not None, data
         )
@@ -327,6 +358,12 @@ class Judge:
         session = self._session
         if not before.listening or session is None:
             return
+        if truth is not None and truth.timed:
+            end = min(truth.end_count + truth.beyond, session.count)
+            if end > session.told:
+                session.told, session.told_at = end, self._world.seconds
+        if truth is not None and truth.kind == "final" and (truth.words or before.speaking):
+            self._finals.append(truth)
         if truth is None:
             if before.data == b'{"type":"start_of_speech"}':
                 self._hears = True
@@ -359,17 +396,22 @@ class Judge:
             raise Violation(f"acknowledged up to {self._ring.acknowledged} and not {target} ({cause})")
         self._acknowledge_to(target, cause, session.cursor)
 
-    def confirmed(self, count: int, before: Before) -> None:
-        """A pong was handed in: it speaks for ``count`` samples."""
+    def confirmed(self, count: int, heard: int, before: Before) -> None:
+        """A pong was handed in: it speaks for ``count`` samples.
+
+        ``heard`` is what a recogniser that hears in real time has heard by now; one that was faster said so.
+        """
         session = self._session
         if not before.listening or session is None:
             return
         session.confirmed = max(session.confirmed, count)
         session.pinged_at = None
+        faster = session.told + round((self._world.seconds - session.told_at) * RATE) if session.told else 0
+        heard = min(session.confirmed, max(heard, faster) + GRAIN)
         limit = self._frontier
         if self._hears and not before.speaking and session.pieces:
             lookback = round(self._plan.limits.lookback * RATE)
-            limit = max(limit, session.position(session.confirmed) - lookback)
+            limit = max(limit, session.position(heard) - lookback)
         self._acknowledge_to(self._ring.acknowledged, "silence", limit)
 
     def _acknowledge_to(self, position: int, cause: str, limit: int) -> None:
@@ -430,7 +472,8 @@ class Judge:
         if self._ring.held > 4 * round(limits.audio_buffer * RATE) + 2:
             raise Violation(f"{self._ring.held} bytes of audio are held")
         attempts = self._counters.failures + self._counters.sessions
-        if len(connection._unread) > limits.unread_events + 8 + 4 * attempts + len(self._gaps):
+        # What a cut takes is told stretch by stretch, and there is one for each gap.
+        if len(connection._unread) > limits.unread_events + 8 + 4 * attempts + self._jumps:
             raise Violation(f"{len(connection._unread)} events are held")
         if now > self._end_by + self._paused + 1e-3:
             raise Violation(f"not over {now - self._end_by:.3f} s after its limit")
@@ -472,10 +515,10 @@ class Judge:
                 f"{ring.unacknowledged} are left"
             )
 
-    def event(self, event: Event) -> None:
-        """An event was taken."""
-        self._listener.hear(event)
-        if self._listener.end is not None:
+    def events(self, events: Sequence[Event]) -> None:
+        """Events were taken."""
+        self._listener.hear(events)
+        if self._listener.end is not None and events:
             self._finish(self._listener.end)
 
     # At the end.
@@ -490,6 +533,7 @@ class Judge:
 
     def _finish(self, end: StreamEnded | StreamFailed) -> None:
         connection, plan, listener = self._connection, self._plan, self._listener
+        truths = self._network.truths
         if not connection.finished or connection.error is not getattr(end, "error", None):
             raise Violation("the end event and the looks differ")
         left = self._pushed - self._acknowledged - self._counters.dropped
@@ -499,6 +543,10 @@ class Judge:
             raise Violation(
                 f"usage told of {listener.unique} and {listener.resent} samples, {self._unique} and {self._resent} went"
             )
+        told = [truths[rid] for rid in listener.finals if rid in truths]
+        if len(told) != len(self._finals) or any(one is not two for one, two in zip(told, self._finals, strict=True)):
+            raise Violation(f"{len(self._finals)} finals came, {len(told)} were told")
+        self._judge_stats()
         self._judge_drops()
         self._judge_waits()
         if isinstance(end, StreamEnded):
@@ -509,6 +557,24 @@ class Judge:
             self._judge_words()
         if plan.calm and plan.ending == "end_input":
             self._judge_calm(end)
+
+    def _judge_stats(self) -> None:
+        stats, left = self._connection.stats, self._ring.unacknowledged
+        told = [
+            samples_of(seconds)
+            for seconds in (
+                *(stats.audio_pushed, stats.audio_sent, stats.audio_resent),
+                *(stats.audio_dropped, stats.audio_unacknowledged),
+            )
+        ]
+        if told != [self._pushed, self._unique, self._resent, self._counters.dropped, left]:
+            raise Violation(f"the stats differ: {stats}")
+        if (stats.sessions, stats.messages_sent, stats.messages_received) != (
+            self._sessions,
+            self._sent,
+            self._received,
+        ):
+            raise Violation(f"{self._sessions} sessions, {self._sent} sent, {self._received} received: {stats}")
 
     def _judge_drops(self) -> None:
         told = sorted(self._listener.dropped)
@@ -528,8 +594,11 @@ class Judge:
                 raise Violation(f"waited {waited} s instead of {told.delay}")
             if waited < asked - SLACK:
                 raise Violation(f"waited {waited} s where the server asked for {asked}")
-            if told.delay > max(self._plan.retry.max_delay, asked):
-                raise Violation(f"a delay of {told.delay} s")
+            retry = self._plan.retry
+            most = min(retry.max_delay, retry.first_delay * 2.0 ** (told.attempt - 1))
+            refused = isinstance(told.error, AuthError | GatewayError) and not told.delay
+            if not refused and not max(asked, most / 2) <= told.delay <= max(asked, most):
+                raise Violation(f"a delay of {told.delay} s after {told.attempt} failures")
         if len(listener.resumed) != len(self._resumed):
             raise Violation("not every resumed session was told")
         for (_, plain), resumed in zip(self._resumed, listener.resumed, strict=True):

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
+from itertools import pairwise
 from typing import ClassVar
 
 from lkstt_proto import AudioDropped, Event, Reconnecting, Resumed, SpeechEvent, StreamEnded, StreamFailed
@@ -31,6 +32,8 @@ class Listener:
         """How often each word came in a final."""
         self.promoted: dict[int, int] = {}
         """The same for promoted finals."""
+        self.finals: list[str] = []
+        """Request ids of finals that the gateway made."""
         self.stale_promoted = False
         """Whether the promoted text may have been heard before: by the letter of the contract it did not come late."""
         self.reconnecting: list[Reconnecting] = []
@@ -42,8 +45,16 @@ class Listener:
         self._final_said = False
         self._last_text: SpeechEvent | None = None
 
-    def hear(self, event: Event) -> None:
-        """Take one event."""
+    def hear(self, events: Sequence[Event]) -> None:
+        """Take what waited unread."""
+        speech = [event for event in events if isinstance(event, SpeechEvent)]
+        interim = SpeechEventType.INTERIM_TRANSCRIPT
+        if any(one.type is interim is two.type for one, two in pairwise(speech)):
+            raise Violation("an unread interim was kept beside a newer one")
+        for event in events:
+            self._take(event)
+
+    def _take(self, event: Event) -> None:
         if self.end is not None:
             raise Violation(f"{type(event).__name__} came after the end")
         if isinstance(event, SpeechEvent):
@@ -90,10 +101,13 @@ class Listener:
             words = self.promoted
             if self._last_text is None or event.alternatives != self._last_text.alternatives:
                 raise Violation("the promoted final is not the last interim")
-            truth = self._truths[event.request_id]
-            self.stale_promoted = not truth.timed or truth.start < truth.exact_before or truth.estimated_before
-        elif event.request_id in self._truths:
-            self._placed(event)
+            last = self._truths[event.request_id]
+            self.stale_promoted = not last.timed or last.start < last.exact_before or last.estimated_before
+        else:
+            truth = self._placed(event)
+            if truth is not None and truth.ledger != (self.unique, self.resent):
+                raise Violation(f"usage of {self.unique}, {self.resent} before a final, and not {truth.ledger}")
+            self.finals.append(event.request_id)
         for word in event.alternatives[0].text.split():
             number = int(word.removeprefix("w"))
             words[number] = words.get(number, 0) + 1
@@ -126,8 +140,8 @@ class Listener:
         truth = self._truths.get(event.request_id)
         if truth is None:
             return None
-        if truth.text != data.text:
-            raise Violation("another text under this id")
+        if truth.text != data.text or samples_of(event.audio_time) != truth.handed:
+            raise Violation(f"another text under this id, or another time than {truth.handed}")
         if not truth.timed or self._plan.clock_restarts or truth.beyond:
             return truth
         _match("start", data.start_time, truth.start)

@@ -168,6 +168,16 @@ def silence_is_acknowledged_without_lookback() -> Any:
 
 
 @_mutation
+def silence_is_acknowledged_before_it_was_heard() -> Any:
+    def acknowledge_silence(self: Hearing) -> None:
+        if self.hears_onsets:
+            confirmed = self._sender.timeline.position_of(self._sender.liveness.confirmed)
+            self._sender.ring.acknowledge(confirmed - round(self._sender.limits.lookback * self._sender.rate))
+
+    return _instead(Hearing, "acknowledge_silence", acknowledge_silence)
+
+
+@_mutation
 def silence_is_acknowledged_in_an_open_turn() -> Any:
     original = Connection.transport_alive
 
@@ -183,7 +193,8 @@ def a_pong_confirms_what_came_after_its_ping() -> Any:
     original = Connection.transport_alive
 
     def transport_alive(self: Connection, now: float) -> None:
-        self._sender.liveness.pinged = self._sender.timeline.count
+        liveness = self._sender.liveness
+        liveness._oldest = liveness._oldest[0], self._sender.timeline.count
         original(self, now)
 
     return _instead(Connection, "transport_alive", transport_alive)
@@ -441,3 +452,37 @@ def any_exact_final_makes_estimates_good() -> Any:
         return done
 
     return _instead(Hearing, "_acknowledge", acknowledge)
+
+
+@_mutation
+def any_pong_answers_the_newest_ping() -> Any:
+    original = Liveness.take_ping
+
+    def take_ping(self: Liveness, now: float, sent: int) -> None:
+        original(self, now, sent)
+        self._oldest = now, sent
+
+    return _instead(Liveness, "take_ping", take_ping)
+
+
+@_mutation
+def messages_are_counted_twice() -> Any:
+    original = Connection._receive
+
+    def receive(self: Connection, data: Any) -> None:
+        self._counters.messages_received += 1
+        original(self, data)
+
+    return _instead(Connection, "_receive", receive)
+
+
+@_mutation
+def time_before_a_transcript_counts_twice() -> Any:
+    original = Liveness.transcribed
+
+    def transcribed(self: Liveness, count: int, now: float) -> None:
+        before = self._listened_at
+        original(self, count, now)
+        self._listened_at = before
+
+    return _instead(Liveness, "transcribed", transcribed)

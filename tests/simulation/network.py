@@ -67,6 +67,8 @@ class Link:
         self.session: Session | None = None
         self.state = "dialling"
         """``dialling``, ``abandoned``, ``open`` or ``gone``."""
+        self.heard = 0
+        """Samples that a recogniser in real time had heard when that was last looked at."""
         self.accepted = 0
         """Samples of audio that the connection has taken from the adapter."""
         self.waiting: deque[Parcel] = deque()
@@ -294,7 +296,9 @@ class Link:
                 elif parcel.kind == "binary":
                     self.adapter.received_binary(parcel.data)
                 elif parcel.kind == "pong":
-                    self.adapter.alive(parcel.number)
+                    if self.session is not None:
+                        self.heard = self.session.heard
+                    self.adapter.alive(parcel.number, self.heard)
                 else:
                     self._gone(parcel.number)
                     return
@@ -340,6 +344,7 @@ class Link:
         self._up.clear()
         session, self.session = self.session, None
         if session is not None:
+            self.heard = session.heard
             session.lost(code)
 
     def _cut_one_way(self) -> None:

@@ -31,6 +31,8 @@ class Plan:
     asks_first: bool = True
     """Looks at ``pending`` before it takes actions."""
     batch: int = 16
+    needless_timeouts: float = 0.0
+    """How often timers are judged though none may be due."""
     flushes: float = 0.0
     finalizes: float = 0.0
     updates: float = 0.0
@@ -119,27 +121,26 @@ class Plan:
 
     @property
     def prompt(self) -> bool:
-        """Whether speech is told long before its silence could be taken as confirmed."""
+        """Whether each turn is told while its beginning is still looked back upon, if recognisers hear in real time."""
         return (
             self.onset
             and not self.late_finals
             and not self.hostile
-            and not self.stalls
-            and not self.freezes
-            and not self.absences
-            and not self.per_byte
-            and not self.hearing_speed
             and not self.swallows
-            and 0 < self.speed <= 2.0
-            and self.waits
-            and self.limits.lookback * SECOND
-            > 4 * self.limits.replay_pace * (self.lag + 2 * self.latency + self.jitter)
+            and self.limits.lookback * SECOND > self.lag + self.latency + self.jitter + SECOND
         )
 
     @property
     def calm(self) -> bool:
         """Whether nothing goes wrong at all."""
-        return self.prompt and self.flawless_link and self.flawless_gateway and self.limits == Limits()
+        return (
+            self.prompt
+            and self.flawless_link
+            and self.flawless_gateway
+            and self.limits == Limits()
+            and self.waits
+            and not self.hearing_speed
+        )
 
     @property
     def flawless_link(self) -> bool:
@@ -155,6 +156,10 @@ class Plan:
             or self.half_opens
             or self.closes
             or self.cut_at_event
+            or self.stalls
+            or self.per_byte
+            or self.freezes
+            or self.absences
         )
 
     @property
@@ -213,6 +218,7 @@ def _draw_application(plan: Plan, random: Random, weight: float) -> None:
     plan.waits = chance() < 0.7
     plan.asks_first = chance() < 0.5
     plan.batch = random.choice((16, 16, 16, 1, 3))
+    plan.needless_timeouts = random.choice((0.0, 0.0, 0.05))
     plan.flushes = random.choice((0.0, 0.0, 0.0, 0.02, 0.3))
     plan.finalizes = random.choice((0.0, 0.0, 0.0, 0.01, 0.1))
     plan.updates = random.choice((0.0, 0.0, 0.03))
@@ -290,7 +296,7 @@ def _draw_gateway(plan: Plan, random: Random, weight: float) -> None:
     plan.preflights = chance() < 0.2
     plan.per_final = random.choice((0, 0, 0, 1, 3))
     plan.tail = random.choice(("word", "word", "now", "between"))
-    plan.untimed = random.choice((0.3, 1.0)) if chance() < 0.15 else 0.0
+    plan.untimed = random.choice((0.3, 0.5, 1.0)) if chance() < 0.2 else 0.0
     plan.zero_duration = 0.3 if chance() < 0.05 else 0.0
     plan.swallows = sometimes(0.05, 0.5, 0.4)
     plan.late_finals = sometimes(0.1, 0.8, 0.4)

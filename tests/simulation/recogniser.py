@@ -51,6 +51,10 @@ class Truth:
     """Filled in when it is heard: up to where exact finals spoke then."""
     estimated_before: bool = False
     """Filled in when it is heard: whether audio was acknowledged by estimate before."""
+    handed: int = 0
+    """Filled in when it is heard: the highest position that any transport had."""
+    ledger: tuple[int, int] = (0, 0)
+    """Filled in when it is heard: samples handed over for the first time, and again."""
 
     @property
     def text(self) -> str:

@@ -58,14 +58,13 @@ class Session:
         self.world = world
         self.plan = plan
         self.number = number
-        self.received = 0
-        """Samples that arrived."""
-        self.finalized = False
         self._link = link
         self._gateway = Gateway()
         self._recogniser = Recogniser(plan, world.random, self._say, self._say_onset)
         self._expected = 0
         self._created = False
+        self._received = 0
+        self._heard_all_at = 0
         self._busy_until = 0
         self._last_out = 0
         self._last_final_out = 0
@@ -73,6 +72,11 @@ class Session:
         self._wake: int | None = None
         self._dripping = False
         self._last_interim: Truth | None = None
+
+    @property
+    def heard(self) -> int:
+        """Samples that a recogniser would have heard by now that takes as long as they were spoken."""
+        return self._received - max(0, self._heard_all_at - self.world.now) * RATE // SECOND
 
     # From the transport.
 
@@ -135,14 +139,14 @@ class Session:
                 raise Violation(f"audio at {position} arrived after {self._expected}")
         samples = len(pcm) // 2
         self._expected = position + samples
-        self.received += samples
+        self._received += samples
+        self._heard_all_at = max(self._heard_all_at, self.world.now) + samples * SECOND // RATE
         if self.plan.hearing_speed:
             work = int(samples / RATE / self.plan.hearing_speed * SECOND)
             self._busy_until = max(self._busy_until, self.world.now) + work
         self._recogniser.hear(position, samples)
 
     def _finalize(self) -> None:
-        self.finalized = True
         plan, world = self.plan, self.world
         answer = plan.finalize_answer
         if answer == "finalized_first":
