@@ -51,7 +51,6 @@ from .messages import (
     StartOfSpeech,
     Transcript,
     Unrecognized,
-    decode_server,
 )
 from .options import Limits, RetryPolicy, STTOptions
 from .peer import BATCH, Timer
@@ -60,6 +59,7 @@ from .sender import EPSILON, Sender
 from .settings import UNCHANGED, Unchanged
 from .stats import Counters, Stats
 from .tables import LinkEffect, LinkState, SessionEffect
+from .transcripts import decode_server
 from .turn import Turn
 from .unread import Unread
 from .wirejson import NotUsable

@@ -23,13 +23,36 @@ except ImportError:
 
 decode_json: Callable[[str], Any] | None
 """One JSON text; raises ``REFUSED`` where the plain decoder should have a look. None without the extra."""
+decode_transcript: Callable[[bytes], Any] | None
+"""An ordinary transcript as an object with its fields; raises ``REFUSED`` for all else. None without the extra."""
 REFUSED: tuple[type[Exception], ...]
 try:
-    from msgspec import DecodeError
+    from msgspec import DecodeError, Struct
     from msgspec.json import Decoder
 
+    class _Word(Struct, gc=False, forbid_unknown_fields=True):
+        word: str
+        start: float
+        end: float
+        confidence: float = 0.0
+        speaker_id: str | None = None
+
+    class _Transcript(Struct, gc=False, forbid_unknown_fields=True):
+        type: str
+        transcript: str
+        start: float
+        duration: float
+        confidence: float = 1.0
+        language: str | None = None
+        words: list[_Word] = []  # msgspec makes a new one each time
+        speaker_id: str | None = None
+        request_id: str | None = None
+        session_id: str | None = None
+
     decode_json = Decoder().decode
-    REFUSED = (DecodeError, UnicodeEncodeError)
+    decode_transcript = Decoder(_Transcript).decode
+    REFUSED = (DecodeError, UnicodeEncodeError, RecursionError)
 except ImportError:
     decode_json = None
+    decode_transcript = None
     REFUSED = ()

@@ -78,6 +78,11 @@ def _nesting(raw: bytes | bytearray) -> int:
     return max(accumulate(steps), default=0)
 
 
+def may_hold_long_number(raw: bytes) -> bool:
+    """Whether an integer of too many digits may stand in there, without knowing texts from numbers."""
+    return _LONG_NUMBER in raw.translate(_MARKS)
+
+
 def parse(data: str | bytes | bytearray | memoryview, limit: int) -> object:
     """Decode one JSON text of at most ``limit`` bytes of UTF-8.
 

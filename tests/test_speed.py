@@ -84,6 +84,7 @@ def test_without_the_extra_the_plain_path_is_taken(monkeypatch):
     try:
         importlib.reload(speed)
         assert speed.decode_json is None
+        assert speed.decode_transcript is None
         assert speed.encode_base64(b"\xff\xfe\x00") == b"//4A"
     finally:
         monkeypatch.undo()
