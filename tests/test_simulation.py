@@ -45,10 +45,10 @@ def test_a_seed_is_the_same_run_every_time() -> None:
         assert there.stdout.strip() == str(here)
 
 
-def test_a_replay_tells_every_message(capsys: pytest.CaptureFixture[str]) -> None:
+def test_a_replay_tells_what_happened() -> None:
     lines: list[str] = []
     outcome = run(0, lines.append)
     assert outcome == run(0)
     assert any("> Connect" in line for line in lines)
-    assert any("> audio 0 to" in line for line in lines)
+    assert any("> audio 0.." in line for line in lines)
     assert any("* Stream" in line for line in lines)

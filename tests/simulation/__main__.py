@@ -34,12 +34,43 @@ def killer(name: str, seeds: int) -> int | None:
     return None
 
 
+class Trace:
+    """Prints a run, with neighbouring audio messages in one line."""
+
+    def __init__(self) -> None:
+        self._audio = ""
+        self._messages = 0
+
+    def __call__(self, line: str) -> None:
+        """Print a line, sooner or later."""
+        before, audio, span = line.partition(" > audio ")
+        start, _, end = span.partition("..")
+        if audio and self._audio.startswith(before) and self._audio.endswith(f"..{start}"):
+            self._audio = f"{self._audio.rpartition('..')[0]}..{end}"
+            self._messages += 1
+            return
+        self.flush()
+        if audio:
+            self._audio, self._messages = line, 1
+        else:
+            print(line)
+
+    def flush(self) -> None:
+        """Print what waits for more of its kind."""
+        if self._messages:
+            print(f"{self._audio} ({self._messages} messages)" if self._messages > 1 else self._audio)
+            self._audio, self._messages = "", 0
+
+
 def _replay(seed: int) -> int:
+    trace = Trace()
     try:
-        print(run(seed, print))
+        outcome = run(seed, trace)
     except Violation as violation:
+        trace.flush()
         print(f"VIOLATION: {violation}")
         return 1
+    print(outcome)
     return 0
 
 

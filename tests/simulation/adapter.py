@@ -12,7 +12,7 @@ from binascii import a2b_base64
 from collections.abc import Callable
 from typing import TYPE_CHECKING
 
-from lkstt_proto import Connect, Connection, Disconnect, Ping
+from lkstt_proto import Connect, Connection, Disconnect, Event, Ping, SpeechEvent
 from lkstt_proto.encoding import encode_audio
 
 from .judge import Judge
@@ -143,7 +143,7 @@ class Adapter:
             events = self.connection.take_events()
             for event in events:
                 if self.world.tell:
-                    self.world.tell(f"* {event}")
+                    self.world.tell(f"* {_short(event)}")
                 self.world.note(repr(event).encode())
             self._judge.events(events)
             if self.connection.finished:
@@ -184,7 +184,7 @@ class Adapter:
                 expected = judge.place_of_next if samples == 1 else 0
                 position = position_of(a2b_base64(action[start : start + 8]), expected)
                 if world.tell:
-                    world.tell(f"> audio {position} to {position + samples}")
+                    world.tell(f"> audio {position}..{position + samples}")
                 judge.sent_audio(position, samples)
                 link.send("text", action, samples, position)
             else:
@@ -237,3 +237,17 @@ class Adapter:
             if deadline is not None and deadline <= now:
                 raise Violation(f"the deadline {deadline} did not move beyond {now}")
         self.settle()
+
+
+def _short(event: Event) -> str:
+    """Tell an event in one line, with its words."""
+    if not isinstance(event, SpeechEvent):
+        return str(event)
+    usage = event.recognition_usage
+    return " ".join(
+        [
+            *(part for part in (event.type.value, event.request_id, "(promoted)" if event.promoted else "") if part),
+            *([f"{usage.audio_duration:g} s, {usage.resent_duration:g} s again"] if usage else ()),
+            *(f"{data.text!r} from {data.start_time:g} to {data.end_time:g}" for data in event.alternatives),
+        ]
+    )

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 from lkstt_proto import Connection, LinkState, LocalProtocolError
 
 from .judge import Judge
-from .plan import Plan
+from .plan import LONGEST_RANDOM_FRAME, Plan
 from .tape import LONGEST, RATE, TAPE
 from .world import SECOND, Order, Violation, World
 
@@ -115,7 +115,7 @@ class Application:
         if self._next >= plan.samples * 2 or self._connection.finished:
             world.after(plan.ends_after, Order.APPLICATION, self._end)
             return
-        size = 2 * (plan.frame or world.random.randint(1, 6400)) + plan.odd_frames
+        size = 2 * (plan.frame or world.random.randint(1, LONGEST_RANDOM_FRAME)) + plan.odd_frames
         self._frame = TAPE[self._next : min(self._next + size, plan.samples * 2)]
         self._next += len(self._frame)
         if plan.speed:

@@ -39,7 +39,7 @@ PERMANENT = (200, 302, 400, 403, 404)
 """HTTP statuses, among those that the network answers with, that no attempt would mend."""
 
 GRAIN = RATE // 4
-"""Samples by which the core may take audio for heard too early: it does not know in what pieces it arrived."""
+"""Samples by which the core may take audio for heard too early, beside what arrives in one piece."""
 
 LISTENING = (LinkState.UP, LinkState.DROPPING, LinkState.CLOSING)
 
@@ -61,9 +61,8 @@ class SessionView:
     pieces: list[tuple[int, int]] = field(factory=list)
     """Counts and the positions they stand for, one for each stretch without a gap."""
     confirmed: int = 0
-    told: int = 0
-    """Samples that the gateway's transcripts have spoken of."""
-    told_at: float = 0.0
+    told: float = float("-inf")
+    """Samples that some transcript has spoken of, less those of the time that had passed when it came."""
     settings: dict[str, Any] | None = None
     """What the gateway was told; None before ``session.create``."""
     over: bool = False
@@ -360,8 +359,7 @@ class Judge:
             return
         if truth is not None and truth.timed:
             end = min(truth.end_count + truth.beyond, session.count)
-            if end > session.told:
-                session.told, session.told_at = end, self._world.seconds
+            session.told = max(session.told, end - self._world.seconds * RATE)
         if truth is not None and truth.kind == "final" and (truth.words or before.speaking):
             self._finals.append(truth)
         if truth is None:
@@ -406,12 +404,12 @@ class Judge:
             return
         session.confirmed = max(session.confirmed, count)
         session.pinged_at = None
-        faster = session.told + round((self._world.seconds - session.told_at) * RATE) if session.told else 0
-        heard = min(session.confirmed, max(heard, faster) + GRAIN)
+        # A recogniser that was faster goes on from where it told to be; and audio comes in pieces.
+        faster = session.told + self._world.seconds * RATE
+        heard = min(session.confirmed, round(max(heard, faster)) + GRAIN + self._plan.longest_frame)
         limit = self._frontier
         if self._hears and not before.speaking and session.pieces:
-            lookback = round(self._plan.limits.lookback * RATE)
-            limit = max(limit, session.position(heard) - lookback)
+            limit = max(limit, session.position(heard) - round(self._plan.limits.lookback * RATE))
         self._acknowledge_to(self._ring.acknowledged, "silence", limit)
 
     def _acknowledge_to(self, position: int, cause: str, limit: int) -> None:
@@ -645,7 +643,7 @@ class Judge:
         missing = [word.text for word in plan.words if self._listener.delivered.get(word.number) != 1]
         if missing or isinstance(end, StreamFailed):
             raise Violation(f"nothing went wrong, and yet {missing} are missing: {end}")
-        answer = 2 * (plan.lag + plan.answer_lag + 2 * plan.latency + plan.jitter) / SECOND
+        answer = (2 * (plan.lag + plan.answer_lag) + 4 * (plan.latency + plan.jitter)) / SECOND
         patience = answer + plan.limits.quiet + (plan.limits.close if plan.deaf_at_close else 0.0)
         if self._world.seconds - self._finalized_at > patience + 0.1:
             raise Violation(f"ended {self._world.seconds - self._finalized_at:.3f} s after the finalize")

@@ -317,6 +317,7 @@ class Link:
         """Both ways end, each after a prefix of what was under way."""
         if self.state != "open":
             return
+        self.world.trace("  network: cut")
         for _ in range(self.world.random.randint(0, len(self._up))):
             if self.state == "open" and self._up:
                 self._give_up(self._up.popleft())
@@ -344,6 +345,7 @@ class Link:
         self._up.clear()
         session, self.session = self.session, None
         if session is not None:
+            self.world.trace(f"  gateway {self.number}: the transport is gone, after audio up to {session.end}")
             self.heard = session.heard
             session.lost(code)
 
@@ -351,17 +353,20 @@ class Link:
         if self.state != "open":
             return
         if self.world.chance(0.5):
-            del_from = self.world.random.randint(0, len(self._up))
-            while len(self._up) > del_from:
+            self.world.trace("  network: nothing reaches the gateway any more")
+            keep = self.world.random.randint(0, len(self._up))
+            while len(self._up) > keep:
                 self._up.pop()
             self._up_dead = True
         else:
+            self.world.trace("  network: nothing reaches the client any more")
             self._silence_down()
         if self.world.chance(0.5):
             self.world.after(self.world.random.random() * 20 * SECOND, Order.NETWORK, self.cut)
 
     def _half_open(self) -> None:
         if self.state == "open":
+            self.world.trace("  network: half open")
             self._up_dead = True
             self._up.clear()
             self._silence_down()
@@ -376,6 +381,7 @@ class Link:
         world = self.world
         until = world.now + int(world.random.choice((0.3, 2, 8, 30)) * world.random.random() * SECOND)
         which = world.random.choice(("up", "down", "both"))
+        world.trace(f"  network: stalls {which} until {until / SECOND:.6f}")
         if which != "down":
             self._up_stalled = until
         if which != "up":

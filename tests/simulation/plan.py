@@ -6,12 +6,15 @@ from collections.abc import Callable
 from random import Random
 from typing import Any
 
-from attrs import define, field
+from attrs import define, field, fields
 
 from lkstt_proto import Limits, RetryPolicy
 
 from .tape import RATE, Word, speak
 from .world import SECOND
+
+LONGEST_RANDOM_FRAME = 6400
+"""Samples."""
 
 
 @define
@@ -22,6 +25,7 @@ class Plan:
     samples: int = 0
     words: list[Word] = field(factory=list)
     frame: int = 160
+    """Samples; 0: a random number each time."""
     odd_frames: bool = False
     """Frames of an odd number of bytes."""
     speed: float = 1.0
@@ -110,6 +114,11 @@ class Plan:
     """Finals that claim to reach far beyond the audio."""
 
     @property
+    def longest_frame(self) -> int:
+        """The most samples that are pushed at once."""
+        return self.frame or LONGEST_RANDOM_FRAME
+
+    @property
     def timed(self) -> bool:
         """Whether this model's times mean anything."""
         return self.model != "cartesia/ink-2"
@@ -177,6 +186,18 @@ class Plan:
             or self.drips
             or not self.timed
         )
+
+
+def describe(plan: Plan) -> str:
+    """Tell what is not as in a plan without any faults."""
+    usual = Plan()
+    lines = [
+        f"{name} = {value}"
+        for name in (attribute.name for attribute in fields(Plan))
+        if name != "words" and (value := getattr(plan, name)) != getattr(usual, name)
+    ]
+    spoken = " ".join(f"{word.text}[{word.start}..{word.end}]" for word in plan.words)
+    return "\n".join([*lines, f"words {spoken or 'none'}"])
 
 
 def draw(seed: int) -> Plan:

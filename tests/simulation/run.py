@@ -13,7 +13,7 @@ from .adapter import Adapter
 from .application import Application, EndOfSpeech
 from .judge import Judge
 from .network import Network
-from .plan import Plan, draw
+from .plan import Plan, describe, draw
 from .tape import RATE
 from .world import World
 
@@ -35,10 +35,10 @@ class Outcome:
 def run(seed: int, tell: Callable[[str], None] | None = None, plan: Plan | None = None) -> Outcome:
     """Run one seed, or a ``plan`` of one's own. Raises Violation for what must never be; ``tell`` gets the trace."""
     plan = plan or draw(seed)
-    lines = tell and (lambda line: tell(f"{world.now / 1e6:11.6f} {line}"))
-    world = World(seed, lines or None)
+    world = World(seed)
     if tell:
-        tell(str(plan))
+        tell(describe(plan))
+        world.tell = lambda line: tell(f"{world.seconds:11.6f} {line}")
     luck = Random(f"retry {seed}")
     endpointer = EndOfSpeech(plan) if plan.endpointer else None
     connection = Connection(

@@ -74,6 +74,11 @@ class Session:
         self._last_interim: Truth | None = None
 
     @property
+    def end(self) -> int:
+        """Position after the last sample that arrived."""
+        return self._expected
+
+    @property
     def heard(self) -> int:
         """Samples that a recogniser would have heard by now that takes as long as they were spoken."""
         return self._received - max(0, self._heard_all_at - self.world.now) * RATE // SECOND
@@ -197,6 +202,7 @@ class Session:
         if truth.timed and world.chance(plan.overstates):
             truth.beyond = world.random.choice((1, 400, RATE * 1000))
         if truth.words and world.chance(plan.swallows):
+            world.trace(f"  gateway {self.number}: keeps the final {truth.text!r} to itself")
             self._link.swallow(truth)
             return
         delay = self._lag

@@ -34,14 +34,14 @@ class World:
 
     __slots__ = ("_heap", "_sequence", "digest", "now", "random", "steps", "stopped", "tell")
 
-    def __init__(self, seed: int, tell: Callable[[str], None] | None = None) -> None:
+    def __init__(self, seed: int) -> None:
         self.now = 0
         """Microseconds since the run began."""
         self.random = Random(f"world {seed}")
         self.digest = 0
         self.steps = 0
         self.stopped = False
-        self.tell = tell
+        self.tell: Callable[[str], None] | None = None
         """Where the trace goes, if anybody reads it."""
         self._heap: list[tuple[int, int, int, Callable[..., None], tuple[Any, ...]]] = []
         self._sequence = 0
@@ -69,6 +69,11 @@ class World:
             self.steps += 1
             if self.steps > MOST_STEPS:
                 raise Violation("the run goes round in circles")
+
+    def trace(self, line: str) -> None:
+        """Tell what happens, if anybody listens; where it happens often, ask ``tell`` first."""
+        if self.tell:
+            self.tell(line)
 
     def note(self, what: bytes) -> None:
         """Add to the digest."""
