@@ -160,7 +160,9 @@ class Connection(Link):
             return False
         if self._ring.ready and sender.may_send(self._now):
             return True
-        return self._may_finalize() or sender.liveness.wants_ping(sender.timeline.count)
+        if self._input_ended and self._may_finalize():
+            return True
+        return sender.liveness.wants_ping(sender.timeline.count)
 
     @property
     def stats(self) -> Stats:
@@ -607,7 +609,8 @@ class Connection(Link):
     # Sending.
 
     def _may_finalize(self) -> bool:
-        return self._input_ended and self._drain.finalize_at is None and not self._ring.unsent
+        """Whether the finalize that the end of input asks for may go."""
+        return self._drain.finalize_at is None and not self._ring.unsent
 
     def _take_audio(self, actions: list[Action], room: int) -> int:
         """Append up to ``room`` messages; return how much room is left."""
@@ -616,7 +619,7 @@ class Connection(Link):
         due = sender.pace_deadline()
         if due is not None and due > self._now + EPSILON:
             self._timers[Timer.PACE] = due
-        if room and self._may_finalize():
+        if self._input_ended and room and self._may_finalize():
             self._session.step("client:session.finalize")
             actions.append(FINALIZE)
             room -= 1
