@@ -103,8 +103,8 @@ class Connection(Link):
         self,
         options: STTOptions,
         *,
-        retry: RetryPolicy = RetryPolicy(),  # noqa: B008 (frozen)
-        limits: Limits = Limits(),  # noqa: B008 (frozen)
+        retry: RetryPolicy = RetryPolicy(),
+        limits: Limits = Limits(),
         endpointer: Endpointer | None = None,
         random: Callable[[], float] | None = None,
     ) -> None:

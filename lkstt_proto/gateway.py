@@ -72,7 +72,7 @@ class Gateway(Peer[ClientMessage]):
     def __init__(
         self,
         *,
-        limits: Limits = Limits(),  # noqa: B008 (frozen)
+        limits: Limits = Limits(),
         patience: GatewayLimits = GatewayLimits(),
     ) -> None:
         super().__init__(limits)

@@ -84,8 +84,8 @@ class Recorder:
         name: str,
         options: STTOptions,
         *,
-        retry: RetryPolicy = RetryPolicy(),  # noqa: B008 (frozen)
-        limits: Limits = Limits(),  # noqa: B008 (frozen)
+        retry: RetryPolicy = RetryPolicy(),
+        limits: Limits = Limits(),
         endpointer: Endpointer | None = None,
         random: Callable[[], float] | None = None,
     ) -> Recorder:
@@ -115,8 +115,8 @@ class Recorder:
         cls,
         name: str,
         *,
-        limits: Limits = Limits(),  # noqa: B008 (frozen)
-        patience: GatewayLimits = GatewayLimits(),  # noqa: B008 (frozen)
+        limits: Limits = Limits(),
+        patience: GatewayLimits = GatewayLimits(),
     ) -> Recorder:
         """Make a ``Gateway`` to be recorded as the fixture ``name``; the rest is as there."""
         # The two share the name ``close``; a gateway knows no other than its own.

@@ -212,8 +212,8 @@ class BaseSTT(Generic[StreamT]):
         fallback: str | FallbackModel | Mapping[str, object] | Iterable[object] | None = None,
         headers: Mapping[str, str] | Iterable[tuple[str, str]] | None = None,
         allow_insecure: bool = False,
-        retry: RetryPolicy = RetryPolicy(),  # noqa: B008 (frozen)
-        limits: Limits = Limits(),  # noqa: B008 (frozen)
+        retry: RetryPolicy = RetryPolicy(),
+        limits: Limits = Limits(),
         endpointer: Endpointer | Callable[[int], Endpointer] | None = None,
         connector: Any = None,
     ) -> None:

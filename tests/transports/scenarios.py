@@ -548,16 +548,16 @@ def real_speech(driver: Driver) -> None:
     conducts = []
     for pcm in recordings:
         messages = len(pcm) // 2 // (RATE // 20)
-        conducts += [Conduct((Fault(Act.RESET, At(messages=messages * part // 3)),)) for part in (1, 2)]
-        conducts += [Conduct()]
+        conducts += [Conduct((Fault(Act.RESET, At(messages=messages // 3)),))] * 2 + [Conduct()]
     with World(PocketsphinxRecognizer(workers=1, limit=4), *conducts) as world:
         for pcm in recordings:
 
             def audio(start: int, end: int, pcm: bytes = pcm) -> bytes:
                 return pcm[2 * start : 2 * end]
 
-            limits = Limits(replay_pace=100.0)
-            outcome = driver.run(world.address, Job(seconds=len(pcm) / 2 / RATE, audio=audio, limits=limits))
+            # Slow enough that both cuts come before the end of input: a second cut behind it may end the stream.
+            job = Job(seconds=len(pcm) / 2 / RATE, audio=audio, speed=4.0, limits=Limits(replay_pace=100.0))
+            outcome = driver.run(world.address, job)
             whole = [final.text for final in transcribe_directly(pcm, engine=engine) if final.text]
             assert [data.text for data in outcome.finals] == whole
     assert [link.broken_at is not None for link in world.proxy.links] == [True, True, False] * len(recordings)
