@@ -46,6 +46,7 @@ try:
         language: str | None = None
         words: list[_Word] = []  # msgspec makes a new one each time
         speaker_id: str | None = None
+        extra: dict[str, Any] | None = None
         request_id: str | None = None
         session_id: str | None = None
 

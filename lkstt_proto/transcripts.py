@@ -3,19 +3,16 @@
 Only a transcript whose every field is as it ordinarily is gets decoded here. All else that a gateway sends, however
 slightly it differs, is left to ``messages.py``, which decides; ``tests/test_transcripts.py`` holds both against each
 other.
-
-Nothing in here nests deeper than a word, and every number that stays is judged by its value. So one rule of
-``wirejson.py`` is left to look for: an integer that is too long may hide behind a later value of the same key.
 """
 
 from __future__ import annotations
 
-from .fields import Word
+from .fields import Word, read_object
 from .messages import Data, ServerMessage, Transcript, TranscriptKind
 from .messages import decode_server as decode_leniently
 from .options import Limits
 from .speed import REFUSED, decode_transcript
-from .wirejson import may_hold_long_number
+from .wirejson import may_break_rules
 
 _KINDS = {f"{kind}_transcript": kind for kind in TranscriptKind}
 
@@ -34,7 +31,7 @@ def decode_ordinary(data: Data, limits: Limits) -> Transcript | None:
         return None
     try:
         raw = data.encode()
-        if len(raw) > limits.message or may_hold_long_number(raw):
+        if len(raw) > limits.message or may_break_rules(raw):
             return None
         wire = decode_transcript(raw)
     except REFUSED:
@@ -76,7 +73,7 @@ def decode_ordinary(data: Data, limits: Limits) -> Transcript | None:
         confidence + 0.0,
         tuple(words),
         speaker_id,
-        None,
+        read_object(wire.extra, "extra", []),  # nothing to mend: the decoder takes no lone surrogate
         request_id,
         session_id,
     )

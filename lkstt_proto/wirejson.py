@@ -78,9 +78,10 @@ def _nesting(raw: bytes | bytearray) -> int:
     return max(accumulate(steps), default=0)
 
 
-def may_hold_long_number(raw: bytes) -> bool:
-    """Whether an integer of too many digits may stand in there, without knowing texts from numbers."""
-    return _LONG_NUMBER in raw.translate(_MARKS)
+def may_break_rules(raw: bytes) -> bool:
+    """Whether nesting or a number may be beyond its limit, seen without knowing texts from anything else."""
+    marks = raw.translate(_MARKS)
+    return marks.count(b"[") > MAX_NESTING or _LONG_NUMBER in marks or _LONG_EXPONENT.search(marks) is not None
 
 
 def parse(data: str | bytes | bytearray | memoryview, limit: int) -> object:

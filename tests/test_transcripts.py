@@ -34,6 +34,7 @@ ORDINARY = {
     "duration": 1,
     "confidence": 0.5,
     "speaker_id": "S1",
+    "extra": {"a": [1, {"b": None}]},
     "words": [WORD, {"word": "zwölf", "start": 2, "end": 3}],
 }
 
@@ -85,6 +86,16 @@ NUMBERS = st.floats(0.0, 5.0).map(json.dumps) | st.integers(0, 5).map(str) | st.
 CONFIDENCES = st.floats(0.0, 1.0).map(json.dumps) | st.sampled_from(["-0.0", "1", "1.0"])
 TEXTS = st.text(max_size=8).map(json.dumps)
 NAMES = st.sampled_from(["en", "S1", "é", "a-b:c"]).map(json.dumps) | st.just("null")
+EXTRAS = st.recursive(
+    TEXTS | NUMBERS | LITERALS,
+    lambda inner: (
+        st.lists(inner, max_size=3).map(lambda items: f"[{','.join(items)}]")
+        | st.lists(st.tuples(TEXTS, inner), max_size=3).map(
+            lambda pairs: f"{{{','.join(f'{name}:{value}' for name, value in pairs)}}}"
+        )
+    ),
+    max_leaves=6,
+)
 SPACES = st.sampled_from(["", " ", "\n", "\t", "\ufeff", "\x0b"])
 RARELY = st.sampled_from([False] * 40 + [True])
 
@@ -124,6 +135,7 @@ TRANSCRIPTS = objects({
     "duration": NUMBERS,
     "confidence": CONFIDENCES,
     "words": WORDS,
+    "extra": EXTRAS | st.sampled_from(["{}", '{"a":1}', "null"]),
     "speaker_id": NAMES,
     "request_id": NAMES,
     "session_id": NAMES,
@@ -175,14 +187,14 @@ def test_an_ordinary_transcript_takes_the_short_way() -> None:
         0.5,
         (Word("one", 0.5, 1.25, 0.75, "S1"), Word("zwölf", 2.0, 3.0, 0.0, None)),
         "S1",
-        None,
+        {"a": [1, {"b": None}]},
         "r",
         "s",
     )
 
 
 def test_what_may_be_absent_may_be_absent_on_the_short_way() -> None:
-    text = '{"type":"interim_transcript","transcript":"","start":-0.0,"duration":0}'
+    text = '{"type":"interim_transcript","transcript":"","start":-0.0,"duration":0,"extra":{}}'
     message = transcripts.decode_ordinary(text, Limits())
     assert exact(message) == exact(Transcript(TranscriptKind.INTERIM, "", start=0.0, duration=0.0))
 
@@ -191,7 +203,9 @@ def test_what_may_be_absent_may_be_absent_on_the_short_way() -> None:
     "odd",
     [
         {"type": "session.created"},
-        {"extra": {}},
+        {"extra": []},
+        {"extra": {"a": "\ud800"}},
+        {"extra": {"a": 10**250}},
         {"start": -1},
         {"duration": -1.0},
         {"confidence": 1.5},

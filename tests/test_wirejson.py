@@ -12,7 +12,7 @@ import pytest
 from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 
-from lkstt_proto.wirejson import MAX_INTEGER_DIGITS, MAX_NESTING, NotUsable, may_hold_long_number, parse
+from lkstt_proto.wirejson import MAX_INTEGER_DIGITS, MAX_NESTING, NotUsable, may_break_rules, parse
 
 LIMIT = 1 << 20
 
@@ -55,10 +55,12 @@ def test_any_kind_of_bytes_is_taken(kind: Callable[[bytes], bytes]) -> None:
     assert parse(kind('{"a":"é😀"}'.encode()), LIMIT) == {"a": "é😀"}
 
 
-def test_a_long_number_is_suspected_wherever_it_stands() -> None:
-    assert may_hold_long_number(b"[%b]" % (b"9" * (MAX_INTEGER_DIGITS + 1)))
-    assert may_hold_long_number(b'"%b"' % (b"0123456789" * 30))
-    assert not may_hold_long_number(b"[%b, 1.5, -2]" % (b"9" * 199))
+def test_the_first_look_suspects_a_broken_rule_wherever_it_stands() -> None:
+    assert may_break_rules(b"[%b]" % (b"9" * (MAX_INTEGER_DIGITS + 1)))
+    assert may_break_rules(b'"%b"' % (b"0123456789" * 30))
+    assert may_break_rules(b"[1e999]")
+    assert may_break_rules(b"[" * (MAX_NESTING + 1))
+    assert not may_break_rules(b"[" * MAX_NESTING + b"%b, 1.5e12, -2" % (b"9" * 199))
 
 
 def test_a_duplicate_key_keeps_its_last_value() -> None:
