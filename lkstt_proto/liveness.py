@@ -7,6 +7,8 @@ is back-pressure and not death.
 
 from __future__ import annotations
 
+from collections import deque
+
 from attrs import define, field
 
 from .options import Limits
@@ -31,9 +33,9 @@ class Liveness:
     due: bool = False
     """A ping waits to be taken."""
     asked: float | None = None
-    """When the ping was taken that waits for its pong."""
-    _oldest: tuple[float, int] = (0.0, 0)
-    # When the oldest ping without a pong was taken, and behind how many samples.
+    """When the last ping was taken, while a pong is to come."""
+    _unanswered: deque[tuple[float, int]] = field(factory=deque)
+    # When each ping without a pong was taken, and behind how many samples: pongs come in the order of their pings.
     _listened_at: float = 0.0
     _allowance: float = 0.0
     _ahead: int = field(init=False)
@@ -53,6 +55,7 @@ class Liveness:
         self._listened_at = now
         self.due = False
         self.asked = None
+        self._unanswered.clear()
 
     def allowed(self) -> int:
         """How many samples may have been sent on this session at the most, for now."""
@@ -64,9 +67,7 @@ class Liveness:
 
     def take_ping(self, now: float, sent: int) -> None:
         """A ping goes out behind ``sent`` samples."""
-        if self.asked is None:
-            # Otherwise the next pong may still be the earlier ping's.
-            self._oldest = (now, sent)
+        self._unanswered.append((now, sent))
         self.due = False
         self.asked = now
         self.pinged = sent
@@ -78,11 +79,12 @@ class Liveness:
         It answers for the socket and not for the recogniser behind it, which may be far behind when audio comes faster
         than it was spoken. What a slow pong confirms may have arrived together with it: time counts up to its ping.
         """
-        if self.asked is None:
+        if not self._unanswered:
             return
-        self.asked = None
+        taken_at, self.confirmed = self._unanswered.popleft()
         self.due = False
-        taken_at, self.confirmed = self._oldest
+        if not self._unanswered:
+            self.asked = None
         if taken_at > self._listened_at:
             heard = self.listened + (taken_at - self._listened_at) * self.rate
             self.listened = max(self.listened, min(self.confirmed, heard))

@@ -133,7 +133,10 @@ def test_a_pong_after_a_second_ping_may_be_the_first_ones_answer() -> None:
     assert liveness.expire(20.0) is False
     liveness.take_ping(20.0, 2 * RATE)
     liveness.answered()
-    assert (liveness.confirmed, liveness.asked) == (RATE, None)
+    assert (liveness.confirmed, liveness.asked) == (RATE, 20.0)
+    assert not liveness.wants_ping(9 * RATE)
+    liveness.answered()
+    assert (liveness.confirmed, liveness.asked) == (2 * RATE, None)
 
 
 def test_a_late_pong_makes_the_second_ping_unnecessary() -> None:
