@@ -68,8 +68,10 @@ class SessionView:
     over: bool = False
     """``session.close`` or a Disconnect went out."""
     owes_finalize: bool = False
+    unanswered: int = 0
+    """Pings without their pongs."""
     pinged_at: float | None = None
-    """When the ping was taken that waits for its pong."""
+    """When the last of them was taken."""
     least: float = 0.0
     """How long that pong may surely take."""
     most: float = 0.0
@@ -288,6 +290,7 @@ class Judge:
         session, limits = self._session, self._plan.limits
         if session is None:
             raise Violation("a ping without a session")
+        session.unanswered += 1
         session.pinged_at = self._world.seconds
         # A ping that overtakes what is being written has less audio before it; how much, the core may not know exactly.
         liveness = self._connection._sender.liveness
@@ -403,10 +406,15 @@ class Judge:
         if not before.listening or session is None:
             return
         session.confirmed = max(session.confirmed, count)
-        session.pinged_at = None
+        session.unanswered -= 1
+        if not session.unanswered:
+            session.pinged_at = None
+        if self._plan.bursts:
+            heard = session.confirmed  # the core cannot know how long ago all of it came
         # A recogniser that was faster goes on from where it told to be; and audio comes in pieces.
         faster = session.told + self._world.seconds * RATE
-        heard = min(session.confirmed, round(max(heard, faster)) + GRAIN + self._plan.longest_frame)
+        piece = self._plan.longest_frame + self._plan.jitter * RATE // SECOND
+        heard = min(session.confirmed, round(max(heard, faster)) + GRAIN + piece)
         limit = self._frontier
         if self._hears and not before.speaking and session.pieces:
             limit = max(limit, session.position(heard) - round(self._plan.limits.lookback * RATE))

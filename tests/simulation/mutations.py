@@ -193,8 +193,9 @@ def a_pong_confirms_what_came_after_its_ping() -> Any:
     original = Connection.transport_alive
 
     def transport_alive(self: Connection, now: float) -> None:
-        liveness = self._sender.liveness
-        liveness._oldest = liveness._oldest[0], self._sender.timeline.count
+        unanswered = self._sender.liveness._unanswered
+        if unanswered:
+            unanswered[0] = unanswered[0][0], self._sender.timeline.count
         original(self, now)
 
     return _instead(Connection, "transport_alive", transport_alive)
@@ -459,8 +460,8 @@ def any_pong_answers_the_newest_ping() -> Any:
     original = Liveness.take_ping
 
     def take_ping(self: Liveness, now: float, sent: int) -> None:
+        self._unanswered.clear()
         original(self, now, sent)
-        self._oldest = now, sent
 
     return _instead(Liveness, "take_ping", take_ping)
 

@@ -119,6 +119,11 @@ class Plan:
         return self.frame or LONGEST_RANDOM_FRAME
 
     @property
+    def bursts(self) -> bool:
+        """Whether audio may be held up on its way, to come all at once."""
+        return bool(self.stalls or self.freezes or self.per_byte)
+
+    @property
     def timed(self) -> bool:
         """Whether this model's times mean anything."""
         return self.model != "cartesia/ink-2"
@@ -184,6 +189,7 @@ class Plan:
             or self.zero_duration
             or not self.honest
             or self.drips
+            or self.late_interims
             or not self.timed
         )
 

@@ -145,8 +145,8 @@ class Recogniser:
         elif tail == "now":
             self._final(end, self.count)
         else:
-            # Between the two lies silence of one piece, or a gap: only there do both differ in length.
-            slack = min(self.count - self._last_word_count, end - max(self._last_word_end, self._contiguous_from))
+            # Within the silence after the last word, and not at a gap, where one count has two places.
+            slack = min(self.count - self._last_word_count, end - max(self._last_word_end, self._contiguous_from + 1))
             back = self.random.randint(0, max(0, slack))
             self._final(end - back, self.count - back)
 
