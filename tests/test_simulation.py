@@ -52,3 +52,14 @@ def test_a_replay_tells_what_happened() -> None:
     assert any("> Connect" in line for line in lines)
     assert any("> audio 0.." in line for line in lines)
     assert any("* Stream" in line for line in lines)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "told"),
+    [(("--seed", "56"), "> Connect(attempt=0)"), (("--runs", "3"), " 0 violations.")],
+)
+def test_the_command_replays_one_run_or_runs_many(arguments: tuple[str, ...], told: str) -> None:
+    command = [sys.executable, "-m", "tests.simulation", *arguments]
+    ran = subprocess.run(command, capture_output=True, text=True)
+    assert (ran.returncode, ran.stderr) == (0, "")
+    assert told in ran.stdout
