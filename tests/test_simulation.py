@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
 
@@ -13,6 +14,7 @@ from tests.simulation.mutations import MUTATIONS
 from tests.simulation.run import run
 
 SEEDS = 1000
+ROOT = Path(__file__).resolve().parent.parent
 
 
 @pytest.mark.parametrize("first", range(0, SEEDS, 100))
@@ -40,6 +42,7 @@ def test_a_seed_is_the_same_run_every_time() -> None:
             env={**os.environ, "PYTHONHASHSEED": hash_seed},
             capture_output=True,
             check=True,
+            cwd=ROOT,
             text=True,
         )
         assert there.stdout.strip() == str(here)
@@ -60,6 +63,6 @@ def test_a_replay_tells_what_happened() -> None:
 )
 def test_the_command_replays_one_run_or_runs_many(arguments: tuple[str, ...], told: str) -> None:
     command = [sys.executable, "-m", "tests.simulation", *arguments]
-    ran = subprocess.run(command, capture_output=True, text=True)
+    ran = subprocess.run(command, capture_output=True, cwd=ROOT, text=True)
     assert (ran.returncode, ran.stderr) == (0, "")
     assert told in ran.stdout
