@@ -17,9 +17,14 @@ from __future__ import annotations
 from bisect import bisect_left, bisect_right
 from collections import deque
 from collections.abc import Iterator
-from typing import NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
 from attrs import define, field, frozen
+
+from .errors import LocalProtocolError
+
+if TYPE_CHECKING:
+    from typing_extensions import Buffer
 
 SAMPLE_BYTES = 2
 """Signed 16-bit mono (PROTOCOL 2.2)."""
@@ -437,3 +442,14 @@ class Timeline:
     def _place(self, seconds: float, index: int) -> float:
         piece = self.pieces[index]
         return min(seconds + (piece.position - piece.count) / self.rate, self.position / self.rate)
+
+
+def as_bytes(pcm: Buffer) -> memoryview:
+    """See any contiguous buffer as bytes, so that it can be cut. Raises LocalProtocolError for what is none."""
+    try:
+        view = memoryview(pcm)
+        return view.cast("B") if view.nbytes else memoryview(b"")
+    except TypeError as error:
+        raise LocalProtocolError(
+            "audio must be a contiguous buffer of 16-bit samples, as bytes or an array", phase="session"
+        ) from error

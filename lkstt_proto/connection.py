@@ -17,7 +17,7 @@ from enum import StrEnum
 from typing import TYPE_CHECKING, Any, ClassVar, cast
 
 from .actions import Action, Ping
-from .audio import Span
+from .audio import Span, as_bytes
 from .drain import Drain
 from .encoding import CLOSE, FINALIZE, encode_session_create, encode_session_update
 from .endpointing import Endpointer, Endpointing
@@ -202,7 +202,7 @@ class Connection(Link):
         AudioDropped. Raises LocalProtocolError after ``end_input`` or the stream's end, or for a buffer that is not
         contiguous.
         """
-        data = pcm if isinstance(pcm, bytes) else _contiguous(pcm)
+        data = pcm if isinstance(pcm, bytes) else as_bytes(pcm)
         self._require_input("audio")
         if now > self._now:  # as ``_advance``, without the call
             self._now = now
@@ -704,13 +704,3 @@ class Connection(Link):
     def _require_input(self, what: str) -> None:
         if self._input_ended or self._link.state is _DONE:
             raise LocalProtocolError(f"{what} came after the end of input: open a new stream for more", phase="session")
-
-
-def _contiguous(pcm: Buffer) -> memoryview:
-    """See any buffer as bytes without copying it."""
-    try:
-        return memoryview(pcm).cast("B")
-    except TypeError as error:
-        raise LocalProtocolError(
-            "audio must be a contiguous buffer of 16-bit samples, as bytes or an array", phase="session"
-        ) from error

@@ -13,9 +13,10 @@ from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine
 from typing import TYPE_CHECKING, Any, Self
 
 from lkstt_proto import Action, Connect, Connection, Disconnect, Event, Ping, SpeechEvent, SpeechEventType
+from lkstt_proto.audio import as_bytes
 from lkstt_transports.aiohttp_connector import AiohttpConnector
 from lkstt_transports.base import BaseStream, BaseSTT, join_finals
-from lkstt_transports.common import Closed, Connector, Socket, as_bytes, closing_facts, largest_message
+from lkstt_transports.common import Closed, Connector, Socket, closing_facts, largest_message
 
 if TYPE_CHECKING:
     from types import TracebackType

@@ -4,14 +4,11 @@ from __future__ import annotations
 
 import json
 from contextlib import AbstractAsyncContextManager
-from typing import TYPE_CHECKING, Any, NamedTuple, Protocol
+from typing import Any, NamedTuple, Protocol
 from urllib.parse import urlsplit
 
-from lkstt_proto import Limits, LocalProtocolError, Request, TlsError
+from lkstt_proto import Limits, Request, TlsError
 from lkstt_proto.errors import safe_text
-
-if TYPE_CHECKING:
-    from typing_extensions import Buffer
 
 
 class Text(NamedTuple):
@@ -147,14 +144,3 @@ def largest_message(limits: Limits) -> int:
     More than ``Limits.message``, so that the core skips what is only somewhat too large instead of losing the session.
     """
     return 2 * limits.message
-
-
-def as_bytes(pcm: Buffer) -> memoryview:
-    """See any contiguous buffer as bytes, so that it can be cut. Raises LocalProtocolError for what is none."""
-    try:
-        view = memoryview(pcm)
-        return view.cast("B") if view.nbytes else memoryview(b"")
-    except TypeError as error:
-        raise LocalProtocolError(
-            "audio must be a contiguous buffer of 16-bit samples, as bytes or an array", phase="session"
-        ) from error

@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+from array import array
 from collections.abc import Iterable
 from copy import deepcopy
+from typing import Any
 
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
 
-from lkstt_proto.audio import SAMPLE_BYTES, Chunk, Mark, Ring, Span, Timeline
+from lkstt_proto.audio import SAMPLE_BYTES, Chunk, Mark, Ring, Span, Timeline, as_bytes
+from lkstt_proto.errors import LocalProtocolError
 
 
 def samples(start: int, end: int) -> bytes:
@@ -584,3 +587,15 @@ def test_positions_and_counts_of_a_session_translate_both_ways() -> None:
     assert [timeline.position_of(count) for count in (0, 300, 301, 500)] == [5000, 5300, 7001, 7200]
     assert [timeline.count_of(position) for position in (5000, 5300, 7001, 7200)] == [0, 300, 301, 500]
     assert timeline.count_of(4000) == 0
+
+
+@pytest.mark.parametrize("pcm", [b"\x01\x02", bytearray(b"\x01\x02"), memoryview(b"\x01\x02"), array("h", [0x0201])])
+def test_any_contiguous_buffer_is_bytes(pcm: Any) -> None:
+    assert as_bytes(pcm) == b"\x01\x02"
+    assert len(as_bytes(pcm[:0])) == 0
+
+
+@pytest.mark.parametrize("pcm", ["text", None, 3, memoryview(bytes(8))[::2]])
+def test_anything_else_is_refused(pcm: Any) -> None:
+    with pytest.raises(LocalProtocolError):
+        as_bytes(pcm)

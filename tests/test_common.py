@@ -2,15 +2,11 @@
 
 from __future__ import annotations
 
-from array import array
-from typing import Any
-
 import pytest
 
-from lkstt_proto import Limits, LocalProtocolError
+from lkstt_proto import Limits
 from lkstt_transports.common import (
     UpgradeRefused,
-    as_bytes,
     closing_facts,
     environment_proxy,
     largest_message,
@@ -88,15 +84,3 @@ def test_the_proxy_is_for_tls_and_for_hosts_not_excepted(name: str, monkeypatch:
     monkeypatch.setenv("NO_PROXY", "other.example, gateway.example")
     assert environment_proxy("wss://gateway.example/v1/stt") is None
     assert environment_proxy("wss://third.example/v1/stt") == "http://proxy.example:3128"
-
-
-@pytest.mark.parametrize("pcm", [b"\x01\x02", bytearray(b"\x01\x02"), memoryview(b"\x01\x02"), array("h", [0x0201])])
-def test_any_contiguous_buffer_is_bytes(pcm: Any) -> None:
-    assert as_bytes(pcm) == b"\x01\x02"
-    assert len(as_bytes(pcm[:0])) == 0
-
-
-@pytest.mark.parametrize("pcm", ["text", None, 3, memoryview(bytes(8))[::2]])
-def test_anything_else_is_refused(pcm: Any) -> None:
-    with pytest.raises(LocalProtocolError):
-        as_bytes(pcm)

@@ -9,6 +9,7 @@ from __future__ import annotations
 import json
 import re
 import unicodedata
+from abc import ABC, abstractmethod
 from collections.abc import Mapping
 from typing import Any
 
@@ -42,7 +43,7 @@ def _is_safe(character: str) -> bool:
     return character.isprintable() or character in _JOINERS or unicodedata.category(character) == "Zs"
 
 
-class Writer:
+class Writer(ABC):
     """The transcript of one file; what its methods return is to be written in the order of the calls."""
 
     suffix = ""
@@ -54,9 +55,9 @@ class Writer:
         self.words = words
         """Whether to give each word its own times, where the gateway gave them."""
 
+    @abstractmethod
     def final(self, data: SpeechData) -> str:
         """One final transcript, with text in it."""
-        raise NotImplementedError
 
     def end(self, *, duration: float, complete: bool) -> str:  # noqa: ARG002 (few formats have a place for them)
         """What comes after the last final; `duration` is that of the audio heard, in seconds."""
