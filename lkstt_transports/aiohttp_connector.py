@@ -20,6 +20,7 @@ from yarl import URL
 
 from lkstt_proto import LocalProtocolError, Request
 from lkstt_transports.common import (
+    CLOSED_HERE,
     Binary,
     Closed,
     Pong,
@@ -207,7 +208,7 @@ class _AiohttpSocket:
                 return Closed(message.data or _NO_STATUS, message.extra or "")
             if kind is WSMsgType.ERROR and isinstance(message.data, aiohttp.WebSocketError):
                 # aiohttp has answered with this code: the peer broke the rules, or sent too much.
-                return Closed(message.data.code, "this end closed it: " + WSCloseCode(message.data.code).name)
+                return Closed(message.data.code, CLOSED_HERE)
             return Closed(error=message.data)
 
 

@@ -7,8 +7,11 @@ from contextlib import AbstractAsyncContextManager
 from typing import Any, NamedTuple, Protocol
 from urllib.parse import urlsplit
 
-from lkstt_proto import Limits, Request, TlsError
+from lkstt_proto import Limits, Request, SttError, TlsError
 from lkstt_proto.errors import safe_text
+
+CLOSED_HERE = "this end closed it"
+"""The reason of ``Closed`` where the peer broke the rules of WebSocket: the code says which."""
 
 
 class Text(NamedTuple):
@@ -83,7 +86,13 @@ class UpgradeRefused(Exception):
 
 
 def closing_facts(error: BaseException) -> dict[str, Any]:
-    """Give the arguments of ``Connection.transport_closed`` for what a connector raised."""
+    """Give the arguments of ``Connection.transport_closed`` for what a connector raised.
+
+    Of an exception group, which a connector with tasks of its own may raise, the one that tells most counts.
+    """
+    while isinstance(error, BaseExceptionGroup):
+        telling = error.subgroup((UpgradeRefused, SttError)) or error
+        error = telling.exceptions[0]
     if isinstance(error, UpgradeRefused):
         return {"http_status": error.status, "retry_after": error.retry_after, "reason": error.detail}
     return {"error": error}

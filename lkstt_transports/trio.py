@@ -1,0 +1,311 @@
+"""Speech-to-text for trio.
+
+A stream lives in a nursery: that of its ``STT`` if that was entered, else that of its own ``async with``. There it has
+a task (``_live``) with a nursery of its own: for each link one that dials and receives (``_link``) and one that writes
+(``_flush``), and one (``_watch``) that sleeps until the core's deadline. What is sent, when and why is decided in
+``lkstt_proto``.
+"""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import AsyncIterator
+from math import inf
+from typing import TYPE_CHECKING, Self
+
+import trio
+from trio.lowlevel import ParkingLot, checkpoint
+
+from lkstt_proto import Connection, Event, LocalProtocolError, Request, SpeechEvent, SpeechEventType
+from lkstt_proto.audio import as_bytes
+from lkstt_transports.base import AsyncStream, BaseSTT, join_finals
+from lkstt_transports.common import Connector, Received, Socket
+from lkstt_transports.websocket import CHUNK, Dialer, WebSocket
+
+if TYPE_CHECKING:
+    from types import TracebackType
+
+    from typing_extensions import Buffer
+
+__all__ = ["STT", "SpeechStream", "WebSocketConnector"]
+
+# Turns of the scheduler between a timer and its judgement, so that what the socket already holds is heard first: a
+# reader that was woken together with the timer may come after it.
+_TURNS_TO_HEAR = 3
+
+
+class SpeechStream(AsyncStream[ParkingLot]):
+    """One stream of audio in and events out; made by ``STT.stream``.
+
+    Iterate it for speech events alone, or ``events()`` for everything; both take from the same queue. It runs until
+    ``end_input`` was answered, ``aclose`` was called, or it failed. Cancelling what waits for it loses nothing.
+    """
+
+    def __init__(self, connection: Connection, connector: Connector, max_message: int) -> None:
+        super().__init__(connection, ParkingLot)
+        self._connector = connector
+        self._max_message = max_message
+        self._own_nursery: contextlib.AbstractAsyncContextManager[trio.Nursery] | None = None
+        self._nursery: trio.Nursery  # of its background, and the link's within that
+        self._link_nursery: trio.Nursery
+        # Shielded: a stream ends when whoever uses it is done with it, which cancelling them brings about.
+        self._life = trio.CancelScope(shield=True)
+        self._link_scope = trio.CancelScope()
+        self._alarm = trio.CancelScope()
+        self._gone: trio.Event | None = None  # once it lives: it lives no more
+
+    async def push_audio(self, pcm: Buffer) -> None:
+        """Push audio, waiting for room; a checkpoint in any case.
+
+        ``pcm``: signed 16-bit little-endian mono at the stream's rate, of any length. When cancelled, what had room
+        stays pushed. Raises the stream's error once it failed, and LocalProtocolError after the end of input.
+        """
+        rest = self._push(as_bytes(pcm))
+        while rest:
+            await self._park(self._moved)
+            rest = self._push(rest)
+        await checkpoint()
+
+    async def __anext__(self) -> SpeechEvent:
+        while not isinstance(event := await self._next_event(), SpeechEvent):
+            pass
+        return event
+
+    async def _next_event(self) -> Event:
+        await checkpoint()  # before one is taken, so that none gets lost
+        while (event := self._take_event()) is None:
+            await self._park(self._news)
+        return event
+
+    async def _park(self, lot: ParkingLot) -> None:
+        if self._gone is None:
+            raise LocalProtocolError("nothing runs this stream: open it with `async with`", phase="configure")
+        await lot.park()
+
+    async def aclose(self) -> None:
+        """End the stream now: politely, and if that takes too long or is cancelled, at once.
+
+        Events that came until then can still be read. Calling it again changes nothing.
+        """
+        self._begin_close()
+        if self._gone is None:
+            return
+        try:
+            while not self._connection.finished:
+                await self._moved.park()
+        finally:
+            self._life.cancel()
+            with trio.CancelScope(shield=True):
+                await self._gone.wait()
+
+    async def __aenter__(self) -> Self:
+        if self._gone is None:
+            self._own_nursery = trio.open_nursery()
+            self._begin(await self._own_nursery.__aenter__())
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        try:
+            await self.aclose()
+        finally:
+            nursery, self._own_nursery = self._own_nursery, None
+            if nursery is not None:
+                # It is empty. An error of the block is none of its business, and so does not become a group.
+                await nursery.__aexit__(None, None, None)
+
+    # The clock.
+
+    def _now(self) -> float:
+        return trio.current_time()
+
+    def _arm(self, deadline: float) -> None:
+        self._alarm.deadline = deadline
+
+    async def _watch(self) -> None:
+        while True:
+            with trio.CancelScope(deadline=inf if self._armed is None else self._armed) as self._alarm:
+                await trio.sleep_forever()
+            for _ in range(_TURNS_TO_HEAR):
+                await checkpoint()
+            self._time_out(self._now())
+
+    # The link.
+
+    def _begin(self, nursery: trio.Nursery) -> None:
+        self._gone = trio.Event()
+        nursery.start_soon(self._live, self._gone)
+
+    async def _live(self, gone: trio.Event) -> None:
+        """Run all that goes on in the background, until the stream is over."""
+        try:
+            with self._life:
+                async with trio.open_nursery() as self._nursery:
+                    self._start()
+                    self._nursery.start_soon(self._watch)
+                    while not self._connection.finished:
+                        await self._moved.park()
+                    self._nursery.cancel_scope.cancel()
+        finally:
+            gone.set()
+
+    def _dial(self, request: Request) -> None:
+        self._link_scope = trio.CancelScope()  # may be cancelled before it is entered
+        self._nursery.start_soon(self._link, request, self._link_scope)
+
+    def _cut(self) -> None:
+        self._link_scope.cancel()
+
+    def _ping(self) -> None:
+        self._link_nursery.start_soon(self._ping_beside, self._socket)
+
+    async def _link(self, request: Request, scope: trio.CancelScope) -> None:
+        """Live one transport from dial to end."""
+        try:
+            with scope:
+                async with (
+                    self._connector.open(request, self._max_message) as socket,
+                    trio.open_nursery() as self._link_nursery,
+                ):
+                    self._opened(socket)
+                    self._link_nursery.start_soon(self._flush, socket)
+                    await self._listen(socket)
+                    self._link_nursery.cancel_scope.cancel()
+        except* Exception as errors:
+            self._fail(errors)
+        finally:
+            self._closed()
+
+    async def _listen(self, socket: Socket) -> None:
+        """Receive until there is no more."""
+        while True:
+            while not self._connection.readable:
+                await self._moved.park()
+            if self._hand_in(await socket.receive()):
+                return
+
+    async def _flush(self, socket: Socket) -> None:
+        """Be the one writer of a transport."""
+        with contextlib.suppress(Exception):  # see _deeds
+            while True:
+                for deed in self._deeds(socket):
+                    await deed
+                await self._work.park()
+
+    async def _ping_beside(self, socket: Socket) -> None:
+        with contextlib.suppress(Exception):  # as in _flush
+            await socket.ping()
+
+
+class STT(BaseSTT[SpeechStream]):
+    """Speech-to-text through a LiveKit Inference gateway, for trio.
+
+    Once it is entered its streams connect where they are made. Otherwise each connects where it is entered itself.
+    """
+
+    _own_nursery: contextlib.AbstractAsyncContextManager[trio.Nursery] | None = None
+    _nursery: trio.Nursery | None = None
+
+    def stream(self, *, language: str | None = None) -> SpeechStream:
+        """Open a stream. ``language`` is for this stream alone. Raises LocalProtocolError after ``aclose``."""
+        connection = self._make_connection(language, trio.current_time())
+        stream = SpeechStream(connection, *self._link_by(WebSocketConnector))
+        self._streams.add(stream)
+        if self._nursery is not None:
+            stream._begin(self._nursery)
+        return stream
+
+    async def recognize(self, pcm: Buffer, *, language: str | None = None) -> SpeechEvent:
+        """Transcribe a whole recording; give one final event with all its text and words.
+
+        ``pcm``: signed 16-bit little-endian mono. Raises what a stream raises.
+        """
+        data = as_bytes(pcm)
+        finals: list[SpeechEvent] = []
+        if len(data) > 1:
+            async with self.stream(language=language) as stream:
+                stream._feed(data)
+                finals = [event async for event in stream if event.type is SpeechEventType.FINAL_TRANSCRIPT]
+        return join_finals(finals, language or self._options.language)
+
+    async def aclose(self) -> None:
+        """Close all streams, then the connector unless it was given. Calling it again changes nothing."""
+        self._closed = True
+        async with trio.open_nursery() as nursery:
+            for stream in tuple(self._streams):
+                nursery.start_soon(stream.aclose)
+        if self._own_connector is not None:
+            await self._own_connector.aclose()
+
+    async def __aenter__(self) -> Self:
+        self._own_nursery = trio.open_nursery()
+        self._nursery = await self._own_nursery.__aenter__()
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        try:
+            await self.aclose()
+        finally:
+            self._nursery = None
+            if self._own_nursery is not None:
+                await self._own_nursery.__aexit__(None, None, None)  # as a stream does
+
+
+class WebSocketConnector(Dialer):
+    """Opens WebSockets over trio's streams."""
+
+    @contextlib.asynccontextmanager
+    async def open(self, request: Request, max_message: int) -> AsyncIterator[Socket]:
+        """Connect; see ``Connector.open``."""
+        websocket = self.begin(request, max_message)
+        stream = await trio.open_tcp_stream(*websocket.address)
+        try:
+            socket = _Socket(stream, websocket)
+            await socket.open()
+            yield socket
+        finally:
+            await trio.aclose_forcefully(stream)
+
+    async def aclose(self) -> None:
+        """Let go of everything, which is nothing."""
+
+
+class _Socket:
+    """A WebSocket over a trio stream."""
+
+    def __init__(self, stream: trio.abc.Stream, websocket: WebSocket) -> None:
+        self._stream = stream
+        self._websocket = websocket
+
+    async def open(self) -> None:
+        await self._send()
+        while not self._websocket.opened:
+            await self._read()
+
+    async def send_text(self, data: bytes) -> None:
+        self._websocket.send_text(data)
+        await self._send()
+
+    async def ping(self) -> None:
+        self._websocket.ping()
+        await self._send()
+
+    async def close(self, code: int) -> None:
+        self._websocket.close(code)
+        await self._send()
+
+    async def receive(self) -> Received:
+        while (received := self._websocket.receive()) is None:
+            await self._read()
+        return received
+
+    async def _read(self) -> None:
+        self._websocket.feed(await self._stream.receive_some(CHUNK))
+        await self._send()
+
+    async def _send(self) -> None:
+        for data in self._websocket.writes():
+            await self._stream.send_all(data)

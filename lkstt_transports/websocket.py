@@ -1,0 +1,352 @@
+"""A WebSocket without its socket: bytes in, bytes out, shared by the adapters that bring their own streams.
+
+A proxy's tunnel, TLS, the upgrade and the frames, one over the other, each by a library that does no I/O either.
+Nothing in here waits, and nothing knows what the messages mean.
+"""
+
+from __future__ import annotations
+
+import time
+from base64 import b64encode
+from collections import deque
+from collections.abc import Generator, Iterator
+from contextlib import suppress
+from functools import cache
+from http import HTTPStatus
+from http.client import HTTPException, HTTPResponse
+from io import BytesIO
+from logging import Logger
+from ssl import (
+    CERT_REQUIRED,
+    MemoryBIO,
+    SSLCertVerificationError,
+    SSLContext,
+    SSLError,
+    SSLWantReadError,
+    create_default_context,
+)
+from urllib.parse import SplitResult, unquote, urlsplit
+
+from websockets.client import ClientProtocol
+from websockets.frames import CloseCode, Frame, Opcode
+from websockets.uri import parse_uri
+
+from lkstt_proto import LocalProtocolError, Request
+from lkstt_transports.common import (
+    CLOSED_HERE,
+    Binary,
+    Closed,
+    Pong,
+    Received,
+    Text,
+    UpgradeRefused,
+    environment_proxy,
+    refusal_detail,
+    retry_after_seconds,
+    tls_error,
+)
+
+CHUNK = 65_536
+"""Bytes to read at a time."""
+_HEAD_BYTES = 65_536  # of an answer to the upgrade request; an honest one has some hundred
+_DETAIL_BYTES = 4096  # of a refusal's body that are looked at
+_DEFAULT_PORTS = {"ws": 80, "wss": 443, "http": 80}
+_HTTP = b"HTTP/"
+_END_OF_HEAD = b"\r\n\r\n"
+_NO_HTTP = "the answer was no HTTP"
+_NO_ANSWER = "the server closed the connection without an answer"
+
+# websockets would write the request, and with it the token, to its log at level DEBUG.
+_SILENT = Logger("websockets.client")  # noqa: LOG001 (one that nobody can find and switch on)
+_SILENT.disabled = True
+
+
+@cache
+def _default_context() -> SSLContext:
+    return create_default_context()
+
+
+class Dialer:
+    """What opens WebSockets, but for the stream below: settings of a connector.
+
+    ``ssl``: a context that trusts your private authority. ``proxy``: ``http://`` URL of a proxy; by default what
+    ``HTTPS_PROXY`` and ``NO_PROXY`` say, for ``wss://`` alone.
+
+    Raises LocalProtocolError for a context that does not verify.
+    """
+
+    def __init__(self, *, ssl: SSLContext | None = None, proxy: str | None = None) -> None:
+        if ssl is not None and not (ssl.verify_mode is CERT_REQUIRED and ssl.check_hostname):
+            raise LocalProtocolError(
+                "the SSLContext verifies no certificates: load the private authority into it instead", phase="configure"
+            )
+        self._ssl = ssl
+        self._proxy = proxy
+
+    def begin(self, request: Request, max_message: int) -> WebSocket:
+        """Give a WebSocket to be; connect to its ``address`` and go on."""
+        named = self._proxy or environment_proxy(request.url)
+        proxy = None if named is None else urlsplit(named)
+        if proxy is not None and proxy.scheme != "http":
+            raise ConnectionError("the proxy's URL has to begin with http://")
+        return WebSocket(request, max_message, self._ssl, proxy)
+
+
+class WebSocket:
+    """One WebSocket, from the first byte of a TCP connection on.
+
+    After any call write what ``writes`` gives. Until ``opened``, ``feed`` raises what is wrong: UpgradeRefused for an
+    HTTP answer, TlsError for a certificate, an OSError for the rest. From then on ``receive`` tells it.
+    """
+
+    def __init__(self, request: Request, max_message: int, ssl: SSLContext | None, proxy: SplitResult | None) -> None:
+        self._request = request
+        self._url = urlsplit(request.url)
+        self._proxy = proxy
+        self._ssl = ssl
+        self._tls: _Tls | None = None
+        # No extensions: compression would cost more than it saves, and let a small message become a large one.
+        self._protocol = ClientProtocol(parse_uri(request.url), max_size=max_message, logger=_SILENT)
+        self._heard = bytearray()  # while opening: what nobody has read yet
+        self._ended = False  # while opening
+        self._tunnel = b""  # the request for one
+        self._pieces: list[bytes | bytearray | memoryview] = []  # of a message in fragments
+        self._kind: type[Text | Binary] = Text  # of that message
+        self._received: deque[Received] = deque()
+        self._writing = False
+        self._closing = False  # by us
+        self._closed = False
+        self.opened = False
+        """Whether the upgrade is done."""
+        self._opening = self._open()
+        next(self._opening)
+
+    @property
+    def address(self) -> tuple[str, int]:
+        """Host and port to connect to: the gateway's, or the proxy's."""
+        return _address(self._proxy or self._url)
+
+    # Bytes.
+
+    def feed(self, data: bytes | bytearray) -> None:
+        """Take what came from the network; nothing when it ended."""
+        ended = not data
+        if self._tls is not None:
+            try:
+                data = self._tls.decrypt(data)
+            except SSLError as error:
+                self._end(Closed(error=error))
+                return
+            ended = ended or self._tls.ended
+        if not self.opened:
+            self._heard += data
+            self._ended = ended
+            next(self._opening, None)
+            return
+        if data:
+            self._protocol.receive_data(data)
+        if ended:
+            self._protocol.receive_eof()
+        self._read_frames()
+
+    def writes(self) -> Iterator[bytes]:
+        """Give what is to be written, piece by piece until there is no more.
+
+        To one caller at a time: who comes while another one writes gets nothing, and the other one gets it all.
+        """
+        if self._writing:
+            return
+        self._writing = True
+        try:
+            while data := self._take():
+                yield data
+        finally:
+            self._writing = False
+
+    def _take(self) -> bytes:
+        data = self._tunnel + b"".join(self._protocol.data_to_send())
+        self._tunnel = b""
+        return data if self._tls is None else self._tls.encrypt(data)
+
+    # Messages. What cannot be sent any more raises a WebSocketException.
+
+    def send_text(self, data: bytes) -> None:
+        """Have UTF-8 sent as one text message."""
+        self._protocol.send_text(data)
+
+    def ping(self) -> None:
+        """Have a ping sent."""
+        self._protocol.send_ping(b"")
+
+    def close(self, code: int) -> None:
+        """Have a close frame sent; what the peer still says is received until its own comes."""
+        self._protocol.send_close(code)
+        self._closing = True
+
+    def receive(self) -> Received | None:
+        """Give what has come, None when nothing has; after ``Closed`` nothing follows."""
+        return self._received.popleft() if self._received else None
+
+    # Opening, one layer after the other; ``feed`` goes on with it.
+
+    def _open(self) -> Generator[None, None, None]:
+        if self._proxy is not None:
+            self._tunnel = _tunnel_request(self._proxy, self._url)
+            answer = yield from self._answer()
+            if answer.status != HTTPStatus.OK:
+                raise ConnectionError(f"the proxy answered with HTTP {answer.status}")
+            del self._heard[: self._heard.index(_END_OF_HEAD) + len(_END_OF_HEAD)]
+        if self._url.scheme == "wss":
+            yield from self._secure()
+        upgrade = self._protocol.connect()
+        for name, value in self._request.headers:
+            upgrade.headers[name] = value
+        self._protocol.send_request(upgrade)
+        answer = yield from self._answer()
+        if answer.status != HTTPStatus.SWITCHING_PROTOCOLS:
+            detail = b""
+            with suppress(HTTPException):
+                detail = answer.read1(_DETAIL_BYTES)  # what came with the head, and nothing to wait for
+            retry_after = retry_after_seconds(answer.getheader("Retry-After"), time.time())
+            raise UpgradeRefused(answer.status, retry_after, refusal_detail(detail))
+        self._protocol.receive_data(self._heard)
+        if self._protocol.handshake_exc is not None:  # it said 101, and did not mean it
+            raise UpgradeRefused(answer.status)
+        self.opened = True
+        if self._ended:
+            self._protocol.receive_eof()
+        self._read_frames()
+
+    def _secure(self) -> Generator[None, None, None]:
+        self._tls = tls = _Tls(self._ssl or _default_context(), self._url.hostname or "")
+        tls.decrypt(self._heard)
+        self._heard.clear()
+        try:
+            while not tls.shake_hands():
+                if self._ended:
+                    raise ConnectionError(_NO_ANSWER)
+                yield
+        except SSLCertVerificationError as error:
+            raise tls_error(error.verify_message or type(error).__name__) from error
+        self._heard += tls.decrypt(b"")
+
+    def _answer(self) -> Generator[None, None, HTTPResponse]:
+        """Wait for the head of an answer, and for no more: a body may never come."""
+        heard = self._heard
+        while _END_OF_HEAD not in heard:
+            if not heard.startswith(_HTTP[: len(heard)]) or len(heard) > _HEAD_BYTES:
+                raise ConnectionError(_NO_HTTP)
+            if self._ended:
+                raise ConnectionError(_NO_ANSWER)
+            yield
+        answer = HTTPResponse(_Heard(bytes(heard)))  # type: ignore[arg-type] # all that it wants of a socket
+        try:
+            answer.begin()
+        except (HTTPException, ConnectionError):
+            raise ConnectionError(_NO_HTTP) from None
+        return answer
+
+    # Frames.
+
+    def _read_frames(self) -> None:
+        protocol = self._protocol
+        for frame in protocol.events_received():
+            if isinstance(frame, Frame) and not self._closed:
+                self._read_frame(frame)
+        if self._closed:
+            return
+        if protocol.close_rcvd is not None and protocol.parser_exc is None:
+            self._end(Closed(protocol.close_rcvd.code, protocol.close_rcvd.reason))
+        elif protocol.close_sent is not None and protocol.parser_exc is not None and not self._closing:
+            # The peer broke the rules, or sent too much: it was told so with this code.
+            self._end(Closed(protocol.close_sent.code, CLOSED_HERE))
+        elif protocol.parser_exc is not None:
+            self._end(Closed())
+
+    def _read_frame(self, frame: Frame) -> None:
+        if frame.opcode is Opcode.PONG:
+            self._received.append(Pong())
+        elif frame.opcode in (Opcode.TEXT, Opcode.BINARY, Opcode.CONT):
+            if frame.opcode is not Opcode.CONT:
+                self._kind = Text if frame.opcode is Opcode.TEXT else Binary
+            self._pieces.append(frame.data)
+            if frame.fin:
+                data = b"".join(self._pieces)
+                self._pieces.clear()
+                self._read_message(data)
+
+    def _read_message(self, data: bytes) -> None:
+        if self._kind is Binary:
+            self._received.append(Binary(data))
+            return
+        try:
+            self._received.append(Text(data.decode()))
+        except UnicodeDecodeError:
+            self._protocol.fail(CloseCode.INVALID_DATA)
+            self._end(Closed(CloseCode.INVALID_DATA, CLOSED_HERE))
+
+    def _end(self, closed: Closed) -> None:
+        if not self._closed:
+            self._closed = True
+            self._received.append(closed)
+
+
+class _Tls:
+    """A TLS session without its socket."""
+
+    def __init__(self, context: SSLContext, host: str) -> None:
+        self._incoming = MemoryBIO()
+        self._outgoing = MemoryBIO()
+        self._session = context.wrap_bio(self._incoming, self._outgoing, server_hostname=host)
+        self._open = False
+        self.ended = False
+        """Whether the peer has said farewell."""
+
+    def shake_hands(self) -> bool:
+        """Go on with the handshake; tell whether it is done. Raises SSLError."""
+        with suppress(SSLWantReadError):
+            self._session.do_handshake()
+            self._open = True
+        return self._open
+
+    def decrypt(self, data: bytes | bytearray) -> bytes:
+        """Take ciphertext and give plaintext, none before hands are shaken. Raises SSLError."""
+        self._incoming.write(data)
+        plain = b""
+        with suppress(SSLWantReadError):
+            while self._open and not self.ended:
+                piece = self._session.read(CHUNK)
+                plain += piece
+                self.ended = not piece
+        return plain
+
+    def encrypt(self, data: bytes) -> bytes:
+        """Take plaintext and give all ciphertext that there is."""
+        if data:
+            self._session.write(data)
+        return self._outgoing.read()
+
+
+class _Heard:
+    """What an HTTPResponse reads from."""
+
+    def __init__(self, data: bytes) -> None:
+        self._data = data
+
+    def makefile(self, _mode: str) -> BytesIO:
+        """Be read."""
+        return BytesIO(self._data)
+
+
+def _address(url: SplitResult) -> tuple[str, int]:
+    return url.hostname or "", url.port or _DEFAULT_PORTS[url.scheme]
+
+
+def _tunnel_request(proxy: SplitResult, target: SplitResult) -> bytes:
+    host, port = _address(target)
+    authority = f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
+    lines = [f"CONNECT {authority} HTTP/1.1", f"Host: {authority}"]
+    if proxy.username is not None:
+        user = f"{unquote(proxy.username)}:{unquote(proxy.password or '')}"
+        lines.append(f"Proxy-Authorization: Basic {b64encode(user.encode()).decode()}")
+    return "\r\n".join((*lines, "", "")).encode()
