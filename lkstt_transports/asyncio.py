@@ -11,10 +11,10 @@ import contextlib
 from collections.abc import Coroutine
 from typing import TYPE_CHECKING, Any, Self
 
-from lkstt_proto import Connection, Event, Request, SpeechEvent, SpeechEventType
+from lkstt_proto import Connection, Event, Request, SpeechEvent
 from lkstt_proto.audio import as_bytes
 from lkstt_transports.aiohttp_connector import AiohttpConnector
-from lkstt_transports.base import AsyncStream, BaseSTT, join_finals
+from lkstt_transports.base import AsyncStream, BaseSTT
 from lkstt_transports.common import Connector, Socket
 
 if TYPE_CHECKING:
@@ -153,7 +153,9 @@ class SpeechStream(AsyncStream[_Lot]):
                 self._opened(socket)
                 writer = self._spawn(self._flush(socket))
                 try:
-                    await self._listen(socket)
+                    while not self._hand_in(await socket.receive()):
+                        while not self._connection.readable:
+                            await self._moved.park()
                 finally:
                     writer.cancel()
         except Exception as error:
@@ -163,14 +165,6 @@ class SpeechStream(AsyncStream[_Lot]):
         """The link's task ended, or was cancelled before it began."""
         self._link_task = None
         self._closed()
-
-    async def _listen(self, socket: Socket) -> None:
-        """Receive until there is no more."""
-        while True:
-            while not self._connection.readable:
-                await self._moved.park()
-            if self._hand_in(await socket.receive()):
-                return
 
     async def _flush(self, socket: Socket) -> None:
         """Be the one writer of a transport."""
@@ -209,13 +203,8 @@ class STT(BaseSTT[SpeechStream]):
 
         ``pcm``: signed 16-bit little-endian mono. Raises what a stream raises.
         """
-        data = as_bytes(pcm)
-        finals: list[SpeechEvent] = []
-        if len(data) > 1:
-            async with self.stream(language=language) as stream:
-                stream._feed(data)
-                finals = [event async for event in stream if event.type is SpeechEventType.FINAL_TRANSCRIPT]
-        return join_finals(finals, language or self._options.language)
+        async with self._recording(pcm, language) as stream:
+            return self._joined([event async for event in stream], language)
 
     async def aclose(self) -> None:
         """Close all streams, then the connector unless it was given. Calling it again changes nothing."""

@@ -37,6 +37,7 @@ from lkstt_proto import (
     Stats,
     STTOptions,
 )
+from lkstt_proto.audio import as_bytes
 from lkstt_proto.catalogue import lookup
 from lkstt_proto.handshake import build_request, resolve_base_url, resolve_credentials
 from lkstt_proto.settings import Unchanged
@@ -77,9 +78,11 @@ def capabilities_of(options: STTOptions) -> STTCapabilities:
     )
 
 
-def join_finals(finals: Iterable[SpeechEvent], language: str | None) -> SpeechEvent:
-    """Make one final of many: texts with spaces between, all words, from the first start to the last end."""
-    events = [event for event in finals if event.alternatives[0].text]
+def join_finals(events: Iterable[SpeechEvent], language: str | None) -> SpeechEvent:
+    """Make one final of all that there are: texts with spaces between, all words, first start to last end."""
+    events = [
+        event for event in events if event.type is SpeechEventType.FINAL_TRANSCRIPT and event.alternatives[0].text
+    ]
     parts = [event.alternatives[0] for event in events]
     if not parts:
         return SpeechEvent(SpeechEventType.FINAL_TRANSCRIPT, alternatives=(SpeechData(language or "", ""),))
@@ -400,7 +403,7 @@ class _Events:
 StreamT = TypeVar("StreamT", bound=BaseStream[Any])
 
 
-class BaseSTT(Generic[StreamT]):
+class BaseSTT(ABC, Generic[StreamT]):
     """Model, credentials and settings; makes streams.
 
     ``base_url`` and credentials left out are read from the environment (PROTOCOL 1.2). ``endpointer`` is for models
@@ -457,6 +460,10 @@ class BaseSTT(Generic[StreamT]):
         self._connector = connector
         self._own_connector: Any = None
         self._max_message = largest_message(limits)
+
+    @abstractmethod
+    def stream(self, *, language: str | None = None) -> StreamT:
+        """Open a stream; ``language`` is for this stream alone. Raises LocalProtocolError after ``aclose``."""
 
     @classmethod
     def from_model_string(cls, model: str, **settings: Any) -> Self:
@@ -524,6 +531,19 @@ class BaseSTT(Generic[StreamT]):
         )
         connection.update_options(now, keyterms=self._keyterms)
         return connection
+
+    def _recording(self, pcm: Buffer, language: str | None) -> StreamT:
+        """Open a stream that has all its audio; without any it is over at once, and nobody is dialled."""
+        data = as_bytes(pcm)
+        stream = self.stream(language=language)
+        if len(data) > 1:
+            stream._feed(data)
+        else:
+            stream._begin_close()
+        return stream
+
+    def _joined(self, events: Iterable[SpeechEvent], language: str | None) -> SpeechEvent:
+        return join_finals(events, language or self._options.language)
 
     def _link_by(self, connector: Callable[[], Any]) -> tuple[Any, int]:
         """Give what opens sockets, one of our own unless it was given, and the bytes of the largest message."""

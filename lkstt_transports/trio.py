@@ -2,13 +2,14 @@
 
 A stream lives in a nursery: that of its ``STT`` if that was entered, else that of its own ``async with``. There it has
 a task (``_live``) with a nursery of its own: for each link one that dials and receives (``_link``) and one that writes
-(``_flush``), and one (``_watch``) that sleeps until the core's deadline. What is sent, when and why is decided in
+(``_flush``), and one (``_clock``) that sleeps until the core's deadline. What is sent, when and why is decided in
 ``lkstt_proto``.
 """
 
 from __future__ import annotations
 
 import contextlib
+from abc import ABC, abstractmethod
 from collections.abc import AsyncIterator
 from math import inf
 from typing import TYPE_CHECKING, Self
@@ -16,11 +17,11 @@ from typing import TYPE_CHECKING, Self
 import trio
 from trio.lowlevel import ParkingLot, checkpoint
 
-from lkstt_proto import Connection, Event, LocalProtocolError, Request, SpeechEvent, SpeechEventType
+from lkstt_proto import Connection, Event, LocalProtocolError, Request, SpeechEvent
 from lkstt_proto.audio import as_bytes
-from lkstt_transports.base import AsyncStream, BaseSTT, join_finals
+from lkstt_transports.base import AsyncStream, BaseSTT
 from lkstt_transports.common import Connector, Received, Socket
-from lkstt_transports.websocket import CHUNK, Dialer, WebSocket
+from lkstt_transports.websocket import CHUNK, Dialer, StreamSocket, WebSocket
 
 if TYPE_CHECKING:
     from types import TracebackType
@@ -34,7 +35,31 @@ __all__ = ["STT", "SpeechStream", "WebSocketConnector"]
 _TURNS_TO_HEAR = 3
 
 
-class SpeechStream(AsyncStream[ParkingLot]):
+class _Home(ABC):
+    """What has a nursery of its own while it is entered."""
+
+    _own: contextlib.AbstractAsyncContextManager[trio.Nursery] | None = None
+
+    @abstractmethod
+    async def aclose(self) -> None: ...
+
+    async def _move_in(self) -> trio.Nursery:
+        self._own = trio.open_nursery()
+        return await self._own.__aenter__()
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        try:
+            await self.aclose()
+        finally:
+            own, self._own = self._own, None
+            if own is not None:
+                # It is empty. An error of the block is none of its business, and so does not become a group.
+                await own.__aexit__(None, None, None)
+
+
+class SpeechStream(AsyncStream[ParkingLot], _Home):
     """One stream of audio in and events out; made by ``STT.stream``.
 
     Iterate it for speech events alone, or ``events()`` for everything; both take from the same queue. It runs until
@@ -45,7 +70,6 @@ class SpeechStream(AsyncStream[ParkingLot]):
         super().__init__(connection, ParkingLot)
         self._connector = connector
         self._max_message = max_message
-        self._own_nursery: contextlib.AbstractAsyncContextManager[trio.Nursery] | None = None
         self._nursery: trio.Nursery  # of its background, and the link's within that
         self._link_nursery: trio.Nursery
         # Shielded: a stream ends when whoever uses it is done with it, which cancelling them brings about.
@@ -100,20 +124,8 @@ class SpeechStream(AsyncStream[ParkingLot]):
 
     async def __aenter__(self) -> Self:
         if self._gone is None:
-            self._own_nursery = trio.open_nursery()
-            self._begin(await self._own_nursery.__aenter__())
+            self._begin(await self._move_in())
         return self
-
-    async def __aexit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
-    ) -> None:
-        try:
-            await self.aclose()
-        finally:
-            nursery, self._own_nursery = self._own_nursery, None
-            if nursery is not None:
-                # It is empty. An error of the block is none of its business, and so does not become a group.
-                await nursery.__aexit__(None, None, None)
 
     # The clock.
 
@@ -123,7 +135,7 @@ class SpeechStream(AsyncStream[ParkingLot]):
     def _arm(self, deadline: float) -> None:
         self._alarm.deadline = deadline
 
-    async def _watch(self) -> None:
+    async def _clock(self) -> None:
         while True:
             with trio.CancelScope(deadline=inf if self._armed is None else self._armed) as self._alarm:
                 await trio.sleep_forever()
@@ -143,7 +155,7 @@ class SpeechStream(AsyncStream[ParkingLot]):
             with self._life:
                 async with trio.open_nursery() as self._nursery:
                     self._start()
-                    self._nursery.start_soon(self._watch)
+                    self._nursery.start_soon(self._clock)
                     while not self._connection.finished:
                         await self._moved.park()
                     self._nursery.cancel_scope.cancel()
@@ -170,20 +182,14 @@ class SpeechStream(AsyncStream[ParkingLot]):
                 ):
                     self._opened(socket)
                     self._link_nursery.start_soon(self._flush, socket)
-                    await self._listen(socket)
+                    while not self._hand_in(await socket.receive()):
+                        while not self._connection.readable:
+                            await self._moved.park()
                     self._link_nursery.cancel_scope.cancel()
         except* Exception as errors:
             self._fail(errors)
         finally:
             self._closed()
-
-    async def _listen(self, socket: Socket) -> None:
-        """Receive until there is no more."""
-        while True:
-            while not self._connection.readable:
-                await self._moved.park()
-            if self._hand_in(await socket.receive()):
-                return
 
     async def _flush(self, socket: Socket) -> None:
         """Be the one writer of a transport."""
@@ -198,13 +204,12 @@ class SpeechStream(AsyncStream[ParkingLot]):
             await socket.ping()
 
 
-class STT(BaseSTT[SpeechStream]):
+class STT(BaseSTT[SpeechStream], _Home):
     """Speech-to-text through a LiveKit Inference gateway, for trio.
 
     Once it is entered its streams connect where they are made. Otherwise each connects where it is entered itself.
     """
 
-    _own_nursery: contextlib.AbstractAsyncContextManager[trio.Nursery] | None = None
     _nursery: trio.Nursery | None = None
 
     def stream(self, *, language: str | None = None) -> SpeechStream:
@@ -221,13 +226,8 @@ class STT(BaseSTT[SpeechStream]):
 
         ``pcm``: signed 16-bit little-endian mono. Raises what a stream raises.
         """
-        data = as_bytes(pcm)
-        finals: list[SpeechEvent] = []
-        if len(data) > 1:
-            async with self.stream(language=language) as stream:
-                stream._feed(data)
-                finals = [event async for event in stream if event.type is SpeechEventType.FINAL_TRANSCRIPT]
-        return join_finals(finals, language or self._options.language)
+        async with self._recording(pcm, language) as stream:
+            return self._joined([event async for event in stream], language)
 
     async def aclose(self) -> None:
         """Close all streams, then the connector unless it was given. Calling it again changes nothing."""
@@ -239,19 +239,8 @@ class STT(BaseSTT[SpeechStream]):
             await self._own_connector.aclose()
 
     async def __aenter__(self) -> Self:
-        self._own_nursery = trio.open_nursery()
-        self._nursery = await self._own_nursery.__aenter__()
+        self._nursery = await self._move_in()
         return self
-
-    async def __aexit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
-    ) -> None:
-        try:
-            await self.aclose()
-        finally:
-            self._nursery = None
-            if self._own_nursery is not None:
-                await self._own_nursery.__aexit__(None, None, None)  # as a stream does
 
 
 class WebSocketConnector(Dialer):
@@ -273,29 +262,17 @@ class WebSocketConnector(Dialer):
         """Let go of everything, which is nothing."""
 
 
-class _Socket:
+class _Socket(StreamSocket):
     """A WebSocket over a trio stream."""
 
     def __init__(self, stream: trio.abc.Stream, websocket: WebSocket) -> None:
+        super().__init__(websocket)
         self._stream = stream
-        self._websocket = websocket
 
     async def open(self) -> None:
-        await self._send()
+        await self._write()
         while not self._websocket.opened:
             await self._read()
-
-    async def send_text(self, data: bytes) -> None:
-        self._websocket.send_text(data)
-        await self._send()
-
-    async def ping(self) -> None:
-        self._websocket.ping()
-        await self._send()
-
-    async def close(self, code: int) -> None:
-        self._websocket.close(code)
-        await self._send()
 
     async def receive(self) -> Received:
         while (received := self._websocket.receive()) is None:
@@ -304,8 +281,8 @@ class _Socket:
 
     async def _read(self) -> None:
         self._websocket.feed(await self._stream.receive_some(CHUNK))
-        await self._send()
+        await self._write()
 
-    async def _send(self) -> None:
+    async def _write(self) -> None:
         for data in self._websocket.writes():
             await self._stream.send_all(data)

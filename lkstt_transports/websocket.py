@@ -7,9 +7,10 @@ Nothing in here waits, and nothing knows what the messages mean.
 from __future__ import annotations
 
 import time
+from abc import ABC, abstractmethod
 from base64 import b64encode
 from collections import deque
-from collections.abc import Generator, Iterator
+from collections.abc import Coroutine, Generator, Iterator
 from contextlib import suppress
 from functools import cache
 from http import HTTPStatus
@@ -25,6 +26,7 @@ from ssl import (
     SSLWantReadError,
     create_default_context,
 )
+from typing import Any
 from urllib.parse import SplitResult, unquote, urlsplit
 
 from websockets.client import ClientProtocol
@@ -158,12 +160,13 @@ class WebSocket:
             return
         self._writing = True
         try:
-            while data := self._take():
+            while data := self.take():
                 yield data
         finally:
             self._writing = False
 
-    def _take(self) -> bytes:
+    def take(self) -> bytes:
+        """Give what is to be written now; empty when there is nothing."""
         data = self._tunnel + b"".join(self._protocol.data_to_send())
         self._tunnel = b""
         return data if self._tls is None else self._tls.encrypt(data)
@@ -289,6 +292,29 @@ class WebSocket:
         if not self._closed:
             self._closed = True
             self._received.append(closed)
+
+
+class StreamSocket(ABC):
+    """The part of a ``Socket`` over a stream of bytes that does not wait itself: it gives what to wait for."""
+
+    def __init__(self, websocket: WebSocket) -> None:
+        self._websocket = websocket
+
+    @abstractmethod
+    async def _write(self) -> None:
+        """Write what the WebSocket ``writes``."""
+
+    def send_text(self, data: bytes) -> Coroutine[Any, Any, None]:
+        self._websocket.send_text(data)
+        return self._write()
+
+    def ping(self) -> Coroutine[Any, Any, None]:
+        self._websocket.ping()
+        return self._write()
+
+    def close(self, code: int) -> Coroutine[Any, Any, None]:
+        self._websocket.close(code)
+        return self._write()
 
 
 class _Tls:
