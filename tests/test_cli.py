@@ -27,15 +27,17 @@ import pytest
 
 from lkstt_proto.catalogue import models as known_models
 from lkstt_transports import cli
-from lkstt_transports.cli import local, serve
+from lkstt_transports.cli import job, local
 from lkstt_transports.cli.app import run
 from lkstt_transports.cli.display import Display
-from lkstt_transports.gateway import LocalGateway
+from lkstt_transports.gateway import LocalGateway, recognizers
 from lkstt_transports.gateway.faults import CutTransport, FailSession
-from lkstt_transports.gateway.recognizers import Final, Recognizer, RecognizerMissing
+from lkstt_transports.gateway.recognizers import Final, Partial, Recognizer, RecognizerMissing
 from lkstt_transports.gateway.recognizers.script import At, EchoRecognizer, Script, ScriptRecognizer
 
 SECRET = "a secret for tests that nobody has to guess"
+TRANSPORTS = ["asyncio", "trio", "anyio"]
+on_each_transport = pytest.mark.parametrize("transport", TRANSPORTS)
 VARIABLES = [
     f"{name}{part}" for name in ("LIVEKIT_", "LIVEKIT_INFERENCE_") for part in ("API_KEY", "API_SECRET", "URL")
 ]
@@ -52,7 +54,7 @@ def hear(monkeypatch: pytest.MonkeyPatch) -> Callable[[Recognizer], None]:
     """Choose the recogniser of `--local` and `serve`; it is the one that spells until chosen otherwise."""
 
     def choose(recognizer: Recognizer) -> None:
-        for module in (local, serve):
+        for module in (local, recognizers):
             monkeypatch.setattr(module, "PocketsphinxRecognizer", lambda **_: recognizer)
 
     choose(EchoRecognizer())
@@ -111,10 +113,11 @@ def command(*arguments: str) -> list[str]:
 # What goes where.
 
 
+@on_each_transport
 def test_the_transcript_goes_to_standard_output_and_one_plain_line_to_standard_error(
-    hear: object, clip: str, capfd: pytest.CaptureFixture[str]
+    hear: object, transport: str, clip: str, capfd: pytest.CaptureFixture[str]
 ) -> None:
-    assert run(["transcribe", "--local", clip]) == 0
+    assert run(["transcribe", "--local", "--transport", transport, clip]) == 0
     out, err = capfd.readouterr()
     assert out == spelt(25)
     assert re.fullmatch(rf"lkstt: {re.escape(clip)}: 2\.5 s of audio in [\d.]+ s, [\d.]+ times real time\n", err)
@@ -136,29 +139,37 @@ def test_the_formats_hold_the_same_words(hear: object, clip: str, capfd: pytest.
     assert "\n\n00:00:01.200 --> 00:00:01.300\n13\n\n" in printed["vtt"]
 
 
+@on_each_transport
 def test_several_files_come_in_the_order_given_however_many_at_once(
-    hear: object, tmp_path: Path, capfd: pytest.CaptureFixture[str]
+    hear: object, transport: str, tmp_path: Path, capfd: pytest.CaptureFixture[str]
 ) -> None:
+    arguments = ["transcribe", "--local", "--transport", transport]
     files = [saved(tmp_path / f"{index}.wav", 80 - 20 * index, 100 * index + 1) for index in range(4)]
     expected = "\n".join(
         f"==> {name} <==\n{spelt(80 - 20 * index, 100 * index + 1)}" for index, name in enumerate(files)
     )
     for jobs in ("1", "3", "9"):
-        assert run(["transcribe", "--local", "--jobs", jobs, *files]) == 0
+        assert run([*arguments, "--jobs", jobs, *files]) == 0
         assert capfd.readouterr().out == expected
-    assert run(["transcribe", "--local", "--jobs", "2", "--format", "json", *files]) == 0
+    assert run([*arguments, "--jobs", "2", "--format", "json", *files]) == 0
     assert [item["file"] for item in json.loads(capfd.readouterr().out)] == files
 
 
+@on_each_transport
 def test_standard_input_is_wav_or_raw_samples(
-    hear: object, clip: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
+    hear: object,
+    transport: str,
+    clip: str,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capfd: pytest.CaptureFixture[str],
 ) -> None:
     raw = tmp_path / "raw"
     raw.write_bytes(pcm(25))
     for path in (clip, raw):
         with open(path, encoding="utf-8") as stdin:
             monkeypatch.setattr(sys, "stdin", stdin)
-            assert run(["transcribe", "--local", "-", "--format", "jsonl"]) == 0
+            assert run(["transcribe", "--local", "--transport", transport, "-", "--format", "jsonl"]) == 0
         out, err = capfd.readouterr()
         assert [json.loads(line) | {"language": ""} for line in out.splitlines()][1] == {
             "file": "-", "start": 1.0, "end": 2.0, "text": "11 12 13 14 15 16 17 18 19 20", "language": "",
@@ -221,13 +232,14 @@ def test_without_credentials_it_says_which_variables_and_that_local_needs_none(
     )
 
 
+@on_each_transport
 def test_a_wrong_secret_says_what_to_check(
-    gateway: str, clip: str, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
+    gateway: str, transport: str, clip: str, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
 ) -> None:
     monkeypatch.setenv("LIVEKIT_API_KEY", "key")
     monkeypatch.setenv("LIVEKIT_API_SECRET", "wrong")
     # Both files would fail for the same reason, which is said once.
-    assert run(["transcribe", "--base-url", gateway, "--jobs", "2", clip, clip]) == 1
+    assert run(["transcribe", "--transport", transport, "--base-url", gateway, "--jobs", "2", clip, clip]) == 1
     out, err = capfd.readouterr()
     assert out == ""
     assert err.startswith(
@@ -245,13 +257,15 @@ def test_any_model_name_is_passed_on(
     assert capfd.readouterr().out == spelt(25)
 
 
+@on_each_transport
 def test_a_gateway_that_is_down_is_given_up_soon(
-    clip: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
+    transport: str, clip: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
 ) -> None:
     monkeypatch.setenv("LIVEKIT_API_KEY", "key")
     monkeypatch.setenv("LIVEKIT_API_SECRET", SECRET)
-    out = tmp_path / "out.txt"
-    assert run(["transcribe", "--base-url", "http://127.0.0.1:9/v1", "--output", str(out), clip]) == 1
+    monkeypatch.setattr(job, "_FIRST_ATTEMPTS", 2)
+    arguments = ["--transport", transport, "--base-url", "http://127.0.0.1:9/v1"]
+    assert run(["transcribe", *arguments, "--output", str(tmp_path / "out.txt"), clip]) == 1
     printed, err = capfd.readouterr()
     assert printed == ""
     assert err.startswith("lkstt: could not connect to http://127.0.0.1:9/v1 (")
@@ -303,7 +317,7 @@ def test_what_was_transcribed_before_a_failure_is_kept(
 ) -> None:
     kept = tmp_path / "kept.json"
     for destination in ([], ["--output", str(kept)]):
-        hear(ScriptRecognizer(Script([At(1.0, Final("so far", 0.2, 1.0)), At(1.5, FailSession(400))])))
+        hear(ScriptRecognizer(Script([At(1.0, Final("so far", 0.2, 1.0)), At(2.5, FailSession(400))])))
         assert run(["transcribe", "--local", *destination, clip]) == 1
         out, err = capfd.readouterr()
         assert out == ("" if destination else "so far\n")
@@ -401,14 +415,27 @@ def test_places_that_cannot_be_written_are_told_before_anything_is_done(
     assert [path.name for path in tmp_path.iterdir()] == ["clip.wav"]
 
 
-def test_a_transport_that_is_not_there_is_told(
-    clip: str, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
+@pytest.mark.parametrize(
+    ("transport", "package"),
+    [("trio", "trio"), ("trio", "websockets"), ("anyio", "websockets"), ("sync", "websockets")],
+)
+def test_a_transport_without_its_packages_says_what_to_install(
+    hear: object,
+    transport: str,
+    package: str,
+    clip: str,
+    monkeypatch: pytest.MonkeyPatch,
+    capfd: pytest.CaptureFixture[str],
 ) -> None:
-    monkeypatch.setattr("lkstt_transports.cli.transcribe.find_spec", lambda _: None)
-    assert run(["transcribe", "--local", "--transport", "trio", clip]) == 1
-    assert capfd.readouterr().err == (
-        "lkstt: the trio transport is not part of this version: use --transport asyncio\n"
-    )
+    for name in [name for name in sys.modules if name.partition(".")[0] == package]:
+        monkeypatch.delitem(sys.modules, name)
+    for name in (transport, "websocket"):
+        monkeypatch.delitem(sys.modules, f"lkstt_transports.{name}", raising=False)
+    monkeypatch.setitem(sys.modules, package, None)
+    assert run(["transcribe", "--local", "--transport", transport, clip]) == 1
+    assert capfd.readouterr() == (
+        "", f"lkstt: --transport {transport} needs {package}: pip install 'lkstt[{transport}]'\n"
+    )  # fmt: skip
 
 
 @pytest.mark.skipif(not os.path.exists("/dev/full"), reason="needs a device that is always full")
@@ -436,24 +463,78 @@ def test_a_reader_that_went_away_ends_it_quietly(gateway: str, tmp_path: Path) -
 # Signals.
 
 
+@on_each_transport
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
 def test_an_interrupt_closes_the_session_and_keeps_what_was_transcribed(
-    gateway: str, tmp_path: Path, number: signal.Signals
+    gateway: str, transport: str, number: signal.Signals
 ) -> None:
-    arguments = ["transcribe", "--realtime", "--base-url", gateway, saved(tmp_path / "long.wav", 3000)]
+    arguments = ["transcribe", "--transport", transport, "--base-url", gateway, "-"]
     environment = {**os.environ, "LIVEKIT_API_KEY": "key", "LIVEKIT_API_SECRET": SECRET}
     with subprocess.Popen(
-        command(*arguments), stdout=subprocess.PIPE, stderr=subprocess.PIPE, env=environment
+        command(*arguments),
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        env=environment,
     ) as child:
+        assert child.stdin is not None
         assert child.stdout is not None
+        assert child.stderr is not None
+        # A pipe that never ends holds nothing up.
+        child.stdin.write(pcm(13))
+        child.stdin.flush()
         first = child.stdout.readline()
         child.send_signal(number)
-        rest, err = child.communicate(timeout=30)
-    assert child.returncode == 130
+        assert child.wait(30) == 130
+        rest, err = child.stdout.read(), child.stderr.read()
     assert first == b"1 2 3 4 5 6 7 8 9 10\n"
     # The gateway's last words are still heard.
     assert re.fullmatch(rb"(11( \d+)*\n)?", rest)
     assert err == b"lkstt: interrupted\n"
+
+
+@on_each_transport
+def test_an_interrupt_makes_a_final_of_what_was_heard_last(
+    hear: Callable[[Recognizer], None],
+    transport: str,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capfd: pytest.CaptureFixture[str],
+) -> None:
+    hear(ScriptRecognizer(Script([At(0.2, Partial("half a sent", 0.0, 0.2))])))
+    interim = Display.interim
+
+    def interrupt(display: Display, row: int, text: str) -> None:
+        interim(display, row, text)
+        if text:
+            os.kill(os.getpid(), signal.SIGINT)
+
+    monkeypatch.setattr(Display, "interim", interrupt)
+    whole = saved(tmp_path / "long.wav", 300)
+    assert run(["transcribe", "--local", "--realtime", "--transport", transport, whole]) == 130
+    assert capfd.readouterr() == ("half a sent\n", "lkstt: interrupted\n")
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_an_interrupt_does_not_wait_for_the_recogniser_to_start(
+    hear: Callable[[Recognizer], None], clip: str, number: signal.Signals, capfd: pytest.CaptureFixture[str]
+) -> None:
+    class Slow(EchoRecognizer):
+        closed = 0
+
+        async def start(self) -> None:
+            os.kill(os.getpid(), number)
+            await asyncio.Event().wait()
+
+        async def aclose(self) -> None:
+            await asyncio.sleep(0)
+            self.closed += 1
+
+    hear(slow := Slow())
+    for arguments in (["demo"], ["transcribe", "--local", clip]):
+        assert run(arguments) == 130
+        assert capfd.readouterr() == ("", "lkstt: interrupted\n")
+    assert slow.closed == 2
 
 
 @pytest.mark.parametrize(("number", "code"), [(signal.SIGTERM, 0), (signal.SIGINT, 130)])
@@ -524,14 +605,39 @@ def sounddevice(stream: Any) -> types.SimpleNamespace:
     return types.SimpleNamespace(RawInputStream=stream, PortAudioError=ZeroDivisionError)
 
 
+@on_each_transport
 def test_the_microphone_is_heard_until_ctrl_c(
-    hear: object, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
+    hear: object, transport: str, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
 ) -> None:
     monkeypatch.setitem(sys.modules, "sounddevice", sounddevice(Microphone))
-    assert run(["transcribe", "--local", "--mic"]) == 0
+    assert run(["transcribe", "--local", "--transport", transport, "--mic"]) == 0
     out, err = capfd.readouterr()
     assert out == spelt(12)
     assert err.count("the microphone was faster than this computer") == 1
+
+
+@on_each_transport
+def test_a_second_ctrl_c_does_not_wait_for_the_microphone(
+    hear: object, transport: str, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
+) -> None:
+    unplugged = threading.Event()
+
+    class Stuck(Microphone):
+        def read(self, frames: int) -> tuple[bytes, bool]:
+            if self.words == 12:
+                for _ in range(2):
+                    os.kill(os.getpid(), signal.SIGINT)
+                    time.sleep(0.2)
+                unplugged.wait()
+                raise ZeroDivisionError("unplugged")
+            return super().read(frames)
+
+    monkeypatch.setitem(sys.modules, "sounddevice", sounddevice(Stuck))
+    assert run(["transcribe", "--local", "--transport", transport, "--mic"]) == 130
+    unplugged.set()
+    out, err = capfd.readouterr()
+    assert out in (spelt(10), spelt(12))  # the gateway's last words are heard if they come in time
+    assert err == "lkstt: the microphone was faster than this computer: some of it is lost\nlkstt: interrupted\n"
 
 
 def test_a_microphone_that_is_not_there_or_goes_away_is_told(
@@ -631,14 +737,15 @@ def test_without_its_extra_the_command_says_what_to_install(
     with pytest.raises(SystemExit) as caught:
         cli.main()
     assert caught.value.code == 2
-    assert capfd.readouterr() == ("", "lkstt: the command line needs click and rich: pip install 'lkstt[cli]'\n")
+    assert capfd.readouterr() == ("", "lkstt: the command line needs click, rich and anyio: pip install 'lkstt[cli]'\n")
 
 
 def test_commands_import_no_more_than_they_need() -> None:
     script = (
         "import sys, lkstt_transports.cli as cli; assert 'click' not in sys.modules\n"
         "from lkstt_transports.cli.app import run; run(['models'])\n"
-        "print(sorted({'asyncio', 'aiohttp', 'rich', 'numpy'} & set(sys.modules)), file=sys.stderr)"
+        "for command in ([], ['demo'], ['transcribe'], ['serve']): run([*command, '--help'])\n"
+        "print(sorted({'asyncio', 'anyio', 'aiohttp', 'rich', 'numpy'} & set(sys.modules)), file=sys.stderr)"
     )
     done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, timeout=30)
     assert done.stderr == "[]\n"

@@ -13,8 +13,8 @@ def main() -> None:
 
     It is installed with or without what it needs, so it says what is missing.
     """
-    if find_spec("click") is None or find_spec("rich") is None:
-        sys.stderr.write("lkstt: the command line needs click and rich: pip install 'lkstt[cli]'\n")
+    if any(find_spec(package) is None for package in ("click", "rich", "anyio")):
+        sys.stderr.write("lkstt: the command line needs click, rich and anyio: pip install 'lkstt[cli]'\n")
         sys.exit(2)
     try:
         from .app import run

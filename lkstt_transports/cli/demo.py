@@ -6,6 +6,7 @@ import io
 import wave
 from collections.abc import Iterator
 from difflib import SequenceMatcher
+from functools import partial
 
 import click
 
@@ -14,10 +15,7 @@ from ..demo import demo_clip
 from .display import Display
 from .failure import Failure, say
 from .formats import WRITERS
-from .job import Job
-from .local import local_gateway
 from .output import Document, StandardOutput
-from .running import run_async
 
 
 @click.command()
@@ -27,36 +25,35 @@ def demo() -> None:
     The clip goes over a real socket to a gateway on this computer, whose recogniser is the real one too.
     """
     clip, text = demo_clip()
-    said, heard = text.split(), run_async(_transcribe(clip)).split()
+    said, heard = text.split(), _transcribe(clip).split()
     if not heard:
         raise Failure("nothing was recognised: reinstall with pip install --force-reinstall 'lkstt[local,cli]'")
     blocks = SequenceMatcher(None, said, heard, autojunk=False).get_matching_blocks()
     say(f"{sum(block.size for block in blocks)} of {len(said)} words right")
 
 
-async def _transcribe(clip: bytes) -> str:
+def _transcribe(clip: bytes) -> str:
+    # An event loop and a gateway are not for those who ask for --help.
+    import anyio
+
     from ..asyncio import STT
+    from .job import Job, run_jobs
+    from .local import local_gateway
+    from .running import interruptible
 
     name = "demo clip"
-    with Display() as display:
-        document = Document(StandardOutput(display), WRITERS["txt"], [name], words=False)
-        async with (
-            local_gateway(workers=1) as gateway,
-            STT(base_url=gateway.base_url, api_key=gateway.api_key, api_secret=gateway.api_secret) as stt,
-        ):
-            job = Job(
-                name=name,
-                source=lambda: _open(name, clip),
-                rate=DEFAULT_RATE,
-                realtime=False,
-                words=False,
-                live=False,
-                stt=stt,
-                display=display,
-                document=document,
-                index=0,
-            )
-            await job.run()
+    with interruptible(), Display() as display, local_gateway(workers=1) as settings:
+        job = Job(
+            name=name,
+            source=lambda: _open(name, clip),
+            rate=DEFAULT_RATE,
+            realtime=False,
+            words=False,
+            display=display,
+            document=Document(StandardOutput(display), WRITERS["txt"], [name], words=False),
+            index=0,
+        )
+        anyio.run(run_jobs, [job], 1, partial(STT, **settings))
     return " ".join(job.texts)
 
 

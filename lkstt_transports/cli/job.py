@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-import asyncio
-import signal
 from collections.abc import Callable
-from contextlib import suppress
+from contextlib import AbstractAsyncContextManager, suppress
 from typing import Any
 
+from anyio import CancelScope, current_time, get_cancelled_exc_class, sleep_until
 from attrs import define, field
 
 from lkstt_proto import (
@@ -27,29 +26,33 @@ from ..audio_files import AudioFile, AudioFileError
 from .display import Display
 from .output import Document
 from .reader import Reader
+from .running import cancelled_by_signals, task_group
 
 # A gateway that never answered is down, or the address is wrong: so many attempts or seconds tell it.
 _FIRST_ATTEMPTS = 5
 _FIRST_SECONDS = 10.0
 
 
-async def run_jobs(work: list[Job], jobs: int) -> None:
-    """Run so many jobs at a time, in order; the first failure that concerns all of them ends all."""
+async def run_jobs(
+    work: list[Job],
+    jobs: int,
+    make_stt: Callable[[], AbstractAsyncContextManager[Any]],
+    ctrl_c: Callable[[], None] | None = None,
+) -> None:
+    """Run so many jobs at a time, in order; the first failure that concerns all of them ends all.
+
+    So do Ctrl-C and SIGTERM, with `Interrupted`, unless the first Ctrl-C has another meaning: `ctrl_c`.
+    """
     waiting = iter(work)
 
-    async def worker() -> None:
+    async def worker(stt: Any) -> None:
         for job in waiting:
-            await job.run()
+            await job.run(stt)
 
-    workers = [asyncio.create_task(worker()) for _ in range(jobs)]
-    try:
-        done, _ = await asyncio.wait(workers, return_when=asyncio.FIRST_EXCEPTION)
-        for task in done:
-            task.result()
-    finally:
-        for task in workers:
-            task.cancel()
-        await asyncio.gather(*workers, return_exceptions=True)
+    # Streams end politely only while what moves them, which the STT owns, is not cancelled.
+    async with make_stt() as stt, cancelled_by_signals(ctrl_c), task_group() as group:
+        for _ in range(jobs):
+            group.start_soon(worker, stt)
 
 
 @define(kw_only=True, eq=False)
@@ -62,9 +65,6 @@ class Job:
     rate: int
     realtime: bool
     words: bool
-    live: bool
-    "Whether Ctrl-C is how the source ends."
-    stt: Any
     display: Display
     document: Document
     index: int
@@ -72,6 +72,7 @@ class Job:
     "What was said, final by final."
     failed: bool = field(init=False, default=False)
     "Whether it failed, and the others may succeed."
+    _reader: Reader = field(init=False)
     _row: int = field(init=False, default=0)
     _heard: float = field(init=False, default=0.0)
     "Seconds of audio pushed."
@@ -80,11 +81,18 @@ class Job:
     _lost: bool = field(init=False, default=False)
     "Whether it was said that the connection is lost."
 
-    async def run(self) -> None:
+    def __attrs_post_init__(self) -> None:
+        self._reader = Reader(self.name, self.source)
+
+    def end_source(self) -> None:
+        """End the source here, as if there was no more of it; what was said is still transcribed."""
+        self._reader.stop()
+
+    async def run(self, stt: Any) -> None:
         """Transcribe. Raises what ends all jobs: an `SttError` or `Failure`."""
         complete = False
         try:
-            await self._transcribe()
+            await self._transcribe(stt)
             complete = True
         except (AudioFileError, FinalizeTimeout) as error:
             self.failed = True
@@ -92,65 +100,54 @@ class Job:
         finally:
             self.document.end(self.index, duration=self._heard, complete=complete)
 
-    async def _transcribe(self) -> None:
-        reader = Reader(self.name, self.source)
-        loop = asyncio.get_running_loop()
+    async def _transcribe(self, stt: Any) -> None:
         try:
-            audio = await reader.open()
+            audio = await self._reader.open()
             self._row = self.display.add(self.name, audio.duration)
-            started = loop.time()
-            if self.live:
-                with suppress(NotImplementedError):  # Windows: Ctrl-C cancels there
-                    loop.add_signal_handler(signal.SIGINT, self._end_live, reader)
+            started = current_time()
             try:
-                async with self.stt.stream() as stream:
-                    await self._listen(stream, reader)
+                async with stt.stream() as stream:
+                    await self._listen(stream)
             finally:
                 self.display.remove(self._row)
                 for warning in audio.warnings:
                     self.display.note(warning)
         finally:
-            reader.stop()
+            self._reader.stop()
         if self._read_error is not None:
             raise self._read_error
         if self._untimed:
             self.display.note(f"{self.name}: the model gave no word times, so whole sentences have them")
-        elapsed = max(loop.time() - started, 0.001)
+        elapsed = max(current_time() - started, 0.001)
         self.display.note(
             f"{self.name}: {self._heard:.1f} s of audio in {elapsed:.1f} s, {self._heard / elapsed:.1f} times real time"
         )
 
-    def _end_live(self, reader: Reader) -> None:
-        reader.stop()
-        asyncio.get_running_loop().remove_signal_handler(signal.SIGINT)  # the second Ctrl-C interrupts
-
-    async def _listen(self, stream: Any, reader: Reader) -> None:
-        started = asyncio.get_running_loop().time()
-        feeder = asyncio.create_task(self._feed(stream, reader))
-        try:
-            async for event in stream.events():
-                self._take(event)
-                if isinstance(event, Reconnecting):
-                    self._judge(event, stream, asyncio.get_running_loop().time() - started)
-        except asyncio.CancelledError:
-            # What the open turn has so far becomes its final when the stream is closed.
-            await stream.aclose()
-            with suppress(SttError):
+    async def _listen(self, stream: Any) -> None:
+        started = current_time()
+        async with task_group() as group:
+            group.start_soon(self._feed, stream)
+            try:
                 async for event in stream.events():
                     self._take(event)
-            raise
-        finally:
-            feeder.cancel()
-            await asyncio.gather(feeder, return_exceptions=True)
+                    if isinstance(event, Reconnecting):
+                        self._judge(event, stream, current_time() - started)
+            except get_cancelled_exc_class():
+                # What the open turn has so far becomes its final when the stream is closed.
+                with CancelScope(shield=True), suppress(SttError):
+                    await stream.aclose()
+                    async for event in stream.events():
+                        self._take(event)
+                raise
+            group.cancel_scope.cancel()
 
-    async def _feed(self, stream: Any, reader: Reader) -> None:
-        loop = asyncio.get_running_loop()
-        started = loop.time()
+    async def _feed(self, stream: Any) -> None:
+        started = current_time()
         try:
-            async for block in reader:
+            async for block in self._reader:
                 self._heard += len(block) / 2 / self.rate
                 if self.realtime:
-                    await asyncio.sleep(started + self._heard - loop.time())
+                    await sleep_until(started + self._heard)
                 await stream.push_audio(block)
         except SttError:
             return  # the stream says so to those who read its events

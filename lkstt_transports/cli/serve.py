@@ -2,19 +2,19 @@
 
 from __future__ import annotations
 
-import asyncio
 import os
 import signal
 from contextlib import suppress
+from typing import TYPE_CHECKING
 
 import click
 
 from lkstt_proto import InsecureTransport
 
-from ..gateway import LocalGateway
-from ..gateway.recognizers import PocketsphinxRecognizer, RecognizerError
 from .failure import INTERRUPTED, Failure, emit, say
-from .running import run_async
+
+if TYPE_CHECKING:
+    from ..gateway import LocalGateway
 
 
 @click.command()
@@ -57,6 +57,13 @@ def serve(
     """
     if bool(key) != bool(secret):
         raise click.UsageError("--key and --secret belong together")
+    # An event loop and a web server are not for those who ask for --help.
+    import asyncio
+
+    from ..gateway import LocalGateway
+    from ..gateway.recognizers import PocketsphinxRecognizer
+    from .running import interruptible
+
     try:
         gateway = LocalGateway(
             recognizer=PocketsphinxRecognizer(workers=workers),
@@ -70,11 +77,17 @@ def serve(
             f"listening at {host} in plaintext would show tokens and audio to the network: listen at 127.0.0.1 behind "
             "a server with TLS, or add --allow-insecure if that network is trusted"
         ) from None
-    context.exit(run_async(_serve(gateway, f"{host}:{port}", made=not key)))
+    with interruptible():
+        code = asyncio.run(_serve(gateway, f"{host}:{port}", made=not key))
+    context.exit(code)
 
 
 async def _serve(gateway: LocalGateway, address: str, *, made: bool) -> int:
     """Serve until a signal comes, and give the exit code."""
+    import asyncio
+
+    from ..gateway.recognizers import RecognizerError
+
     loop = asyncio.get_running_loop()
     stopped: asyncio.Future[signal.Signals] = loop.create_future()
 

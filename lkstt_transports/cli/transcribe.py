@@ -3,11 +3,8 @@
 from __future__ import annotations
 
 import os
-from collections.abc import AsyncIterator
-from contextlib import AsyncExitStack, asynccontextmanager
+from contextlib import ExitStack
 from functools import partial
-from importlib import import_module
-from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
@@ -21,9 +18,7 @@ from ..audio_files import STANDARD_INPUT, AudioFile, open_audio
 from .display import Display
 from .failure import FAILED, Failure
 from .formats import WRITERS
-from .job import Job, run_jobs
 from .output import Document, NewFile, StandardOutput
-from .running import run_async
 
 _TRANSPORTS = ("asyncio", "trio", "anyio", "sync")
 
@@ -87,7 +82,7 @@ def transcribe(context: click.Context, /, **options: Any) -> None:
       ffmpeg -i film.mp4 -ar 16000 -ac 1 -f s16le - | lkstt transcribe --local -
     """
     wishes = _check(_Wishes(**{**options, "kind": options["kind"] or _kind(options["output"])}))
-    if run_async(_transcribe(wishes)):
+    if _transcribe(wishes):
         context.exit(FAILED)
 
 
@@ -110,8 +105,6 @@ def _check(wishes: _Wishes) -> _Wishes:
         raise click.UsageError("--word-timestamps needs --format srt, vtt, tsv, json or jsonl")
     if len(wishes.files) > 1 and not wishes.output_dir and not WRITERS[wishes.kind].several:
         raise click.UsageError(f"Several files as {wishes.kind} need --output-dir")
-    if find_spec(f"lkstt_transports.{wishes.transport}") is None:
-        raise Failure(f"the {wishes.transport} transport is not part of this version: use --transport asyncio")
     if not wishes.local and resolve_credentials(os.environ) is None:
         raise Failure(
             "no credentials: set LIVEKIT_API_KEY and LIVEKIT_API_SECRET (or LIVEKIT_INFERENCE_API_KEY and _SECRET), "
@@ -120,17 +113,29 @@ def _check(wishes: _Wishes) -> _Wishes:
     return wishes
 
 
-async def _transcribe(wishes: _Wishes) -> bool:
+def _transcribe(wishes: _Wishes) -> bool:
     """Do it all; give whether a file failed that the others could do without."""
+    # An event loop is not for those who ask for --help.
+    import anyio
+
+    from .adapters import BACKENDS, load_stt
+    from .job import Job, run_jobs
+    from .running import interruptible
+
     rate = STTOptions(wishes.model, language=wishes.language).sample_rate
-    async with AsyncExitStack() as stack:
+    stt = load_stt(wishes.transport)
+    names = ["microphone"] if wishes.mic else list(wishes.files)
+    jobs = min(wishes.jobs, len(names))
+    with interruptible(), ExitStack() as stack:
         display = stack.enter_context(Display())
-        names = ["microphone"] if wishes.mic else list(wishes.files)
         places = _places(wishes, names, display)
+        settings: dict[str, Any] = {"base_url": wishes.base_url}
+        if wishes.local:
+            from .local import local_gateway
+
+            settings = stack.enter_context(local_gateway(workers=jobs))
         for document in dict.fromkeys(document for document, _ in places):
             stack.callback(document.close)
-        jobs = min(wishes.jobs, len(names))
-        stt = await stack.enter_async_context(_connect(wishes, jobs))
         work = [
             Job(
                 name="standard input" if name == STANDARD_INPUT else name,
@@ -138,15 +143,15 @@ async def _transcribe(wishes: _Wishes) -> bool:
                 rate=rate,
                 realtime=wishes.realtime,
                 words=wishes.words,
-                live=wishes.mic,
-                stt=stt,
                 display=display,
                 document=document,
                 index=index,
             )
             for name, (document, index) in zip(names, places, strict=True)
         ]
-        await run_jobs(work, jobs)
+        make_stt = partial(stt, wishes.model, language=wishes.language, **settings)
+        ctrl_c = work[0].end_source if wishes.mic else None
+        anyio.run(run_jobs, work, jobs, make_stt, ctrl_c, backend=BACKENDS[wishes.transport])
         return any(job.failed for job in work)
 
 
@@ -174,26 +179,3 @@ def _places(wishes: _Wishes, names: list[str], display: Display) -> list[tuple[D
         (Document(NewFile(wishes.output_dir / f"{stem}{kind.suffix}"), kind, [name], words=wishes.words), 0)
         for stem, name in zip(stems, names, strict=True)
     ]
-
-
-@asynccontextmanager
-async def _connect(wishes: _Wishes, jobs: int) -> AsyncIterator[Any]:
-    """Give the adapter's STT, for a gateway of our own if so wished."""
-    adapter = import_module(f"lkstt_transports.{wishes.transport}")
-    if not wishes.local:
-        async with adapter.STT(wishes.model, language=wishes.language, base_url=wishes.base_url) as stt:
-            yield stt
-        return
-    from .local import local_gateway
-
-    async with (
-        local_gateway(workers=jobs) as gateway,
-        adapter.STT(
-            wishes.model,
-            language=wishes.language,
-            base_url=gateway.base_url,
-            api_key=gateway.api_key,
-            api_secret=gateway.api_secret,
-        ) as stt,
-    ):
-        yield stt
