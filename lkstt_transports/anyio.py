@@ -235,7 +235,7 @@ class STT(BaseSTT[SpeechStream], _Home):
         """Open a stream. ``language`` is for this stream alone. Raises LocalProtocolError after ``aclose``."""
         connection = self._make_connection(language, anyio.current_time())
         stream = SpeechStream(connection, *self._link_by(WebSocketConnector))
-        self._streams.add(stream)
+        self._register(stream)
         if self._tasks is not None:
             stream._begin(self._tasks)
         return stream
@@ -250,9 +250,8 @@ class STT(BaseSTT[SpeechStream], _Home):
 
     async def aclose(self) -> None:
         """Close all streams, then the connector unless it was given. Calling it again changes nothing."""
-        self._closed = True
         async with anyio.create_task_group() as tasks:
-            for stream in tuple(self._streams):
+            for stream in self._registered(closing=True):
                 tasks.start_soon(stream.aclose)
         if self._own_connector is not None:
             await self._own_connector.aclose()
@@ -305,7 +304,8 @@ class _Socket(StreamSocket):
         except anyio.EndOfStream:
             data = b""
         self._websocket.feed(data)
-        await self._write()
+        with contextlib.suppress(Exception):  # what is left to receive comes first
+            await self._write()
 
     async def _write(self) -> None:
         for data in self._websocket.writes():

@@ -63,7 +63,6 @@ class SpeechStream(AsyncStream[_Lot]):
         self._link_task: asyncio.Task[None] | None = None
         self._pushes = 0
         self._timer: asyncio.Handle | None = None
-        self._start()
 
     async def push_audio(self, pcm: Buffer) -> None:
         """Push audio, waiting for room; other tasks get a turn.
@@ -195,7 +194,8 @@ class STT(BaseSTT[SpeechStream]):
         """
         connection = self._make_connection(language, asyncio.get_running_loop().time())
         stream = SpeechStream(connection, *self._link_by(AiohttpConnector))
-        self._streams.add(stream)
+        self._register(stream)
+        stream._start()
         return stream
 
     async def recognize(self, pcm: Buffer, *, language: str | None = None) -> SpeechEvent:
@@ -208,9 +208,8 @@ class STT(BaseSTT[SpeechStream]):
 
     async def aclose(self) -> None:
         """Close all streams, then the connector unless it was given. Calling it again changes nothing."""
-        self._closed = True
         try:
-            await asyncio.gather(*(stream.aclose() for stream in tuple(self._streams)))
+            await asyncio.gather(*(stream.aclose() for stream in self._registered(closing=True)))
         finally:
             if self._own_connector is not None:
                 await self._own_connector.aclose()

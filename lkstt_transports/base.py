@@ -12,6 +12,7 @@ from collections import deque
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Iterator, Mapping
 from math import inf
 from random import random
+from threading import Lock
 from typing import TYPE_CHECKING, Any, ClassVar, Generic, Literal, Protocol, Self, TypeVar
 from weakref import WeakSet
 
@@ -297,7 +298,7 @@ class BaseStream(ABC, Generic[LotT]):
         connection = self._connection
         if connection.pending:
             if self._socket is not None and not self._writing:
-                self._work.unpark_all()
+                self._wake_writer()
             else:
                 # There is no writer, or it is stuck: this is for what cannot wait.
                 for action in connection.take_actions(self._now(), None if self._socket is None else 0):
@@ -308,6 +309,9 @@ class BaseStream(ABC, Generic[LotT]):
                     elif isinstance(action, Disconnect):
                         self._cut()
         self._look()
+
+    def _wake_writer(self) -> None:
+        self._work.unpark_all()
 
     def _deeds(self, socket: Any) -> Iterator[Any]:
         """Give what the socket is to do, one after another, until the core has no more.
@@ -456,6 +460,7 @@ class BaseSTT(ABC, Generic[StreamT]):
         self._options = options
         self._keyterms: list[str] | Unchanged = UNCHANGED
         self._streams: WeakSet[StreamT] = WeakSet()
+        self._registry = Lock()  # of those: streams may be made and closed in several threads
         self._closed = False
         self._connector = connector
         self._own_connector: Any = None
@@ -515,12 +520,10 @@ class BaseSTT(ABC, Generic[StreamT]):
         self._options = options
         if keyterms is not UNCHANGED:
             self._keyterms = keyterms
-        for stream in tuple(self._streams):
+        for stream in self._registered():
             stream._offer({"model": model, "language": language, "extra": extra, "keyterms": keyterms})
 
     def _make_connection(self, language: str | None, now: float) -> Connection:
-        if self._closed:
-            raise LocalProtocolError("this STT is closed: make a new one", phase="configure")
         options = self._options if language is None else self._options.replace(language=language)
         connection = Connection(
             options,
@@ -550,6 +553,19 @@ class BaseSTT(ABC, Generic[StreamT]):
         if self._connector is None:
             self._connector = self._own_connector = connector()
         return self._connector, self._max_message
+
+    def _register(self, stream: StreamT) -> None:
+        """Keep an eye on a stream that is about to begin. Raises LocalProtocolError after ``aclose``."""
+        with self._registry:
+            if self._closed:
+                raise LocalProtocolError("this STT is closed: make a new one", phase="configure")
+            self._streams.add(stream)
+
+    def _registered(self, *, closing: bool = False) -> tuple[StreamT, ...]:
+        """Give the streams that may be alive; when closing there will be no more."""
+        with self._registry:
+            self._closed = self._closed or closing
+            return tuple(self._streams)
 
     def _check_endpointer(self, options: STTOptions) -> None:
         if options.info.endpointing and self._endpointer is None:

@@ -216,7 +216,7 @@ class STT(BaseSTT[SpeechStream], _Home):
         """Open a stream. ``language`` is for this stream alone. Raises LocalProtocolError after ``aclose``."""
         connection = self._make_connection(language, trio.current_time())
         stream = SpeechStream(connection, *self._link_by(WebSocketConnector))
-        self._streams.add(stream)
+        self._register(stream)
         if self._nursery is not None:
             stream._begin(self._nursery)
         return stream
@@ -231,9 +231,8 @@ class STT(BaseSTT[SpeechStream], _Home):
 
     async def aclose(self) -> None:
         """Close all streams, then the connector unless it was given. Calling it again changes nothing."""
-        self._closed = True
         async with trio.open_nursery() as nursery:
-            for stream in tuple(self._streams):
+            for stream in self._registered(closing=True):
                 nursery.start_soon(stream.aclose)
         if self._own_connector is not None:
             await self._own_connector.aclose()
@@ -281,7 +280,8 @@ class _Socket(StreamSocket):
 
     async def _read(self) -> None:
         self._websocket.feed(await self._stream.receive_some(CHUNK))
-        await self._write()
+        with contextlib.suppress(Exception):  # what is left to receive comes first
+            await self._write()
 
     async def _write(self) -> None:
         for data in self._websocket.writes():

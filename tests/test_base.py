@@ -105,7 +105,7 @@ class Stream(BaseStream[Lot]):
 class STT(BaseSTT[Stream]):
     def stream(self, language: str | None = None) -> Stream:
         stream = Stream(self._make_connection(language, 0.0))
-        self._streams.add(stream)
+        self._register(stream)
         stream._start()
         return stream
 
@@ -448,7 +448,7 @@ def test_wishes_are_acted_upon_and_a_failure_is_raised_as_it_is() -> None:
 
 def test_no_stream_after_the_end() -> None:
     speech = stt()
-    speech._closed = True
+    assert speech._registered(closing=True) == ()
     with pytest.raises(LocalProtocolError):
         speech.stream()
 
