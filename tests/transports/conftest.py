@@ -6,7 +6,7 @@ import gc
 
 import pytest
 
-pytest.register_assert_rewrite("contract", "scenarios", "scripted_server")
+pytest.register_assert_rewrite("cancelling", "contract", "runtimes", "scenarios", "scripted_server")
 
 
 def pytest_collection_finish() -> None:

@@ -1,22 +1,28 @@
 """What every adapter has to do, whatever runs it.
 
-An adapter's test module subclasses ``StreamContract`` as ``Test...`` and says how its runtime runs, waits and cancels.
+``StreamContract`` is for all of them, ``AsyncContract`` and ``CancelContract`` for those whose waiting can be
+cancelled, ``NurseryContract`` for those that have to be entered. An adapter's test module makes a ``Test...`` of them
+and of a ``Runtime``.
 """
 
 from __future__ import annotations
 
 import logging
 import socket
+import threading
+import time
 import traceback
-from abc import ABC, abstractmethod
 from array import array
-from collections.abc import Awaitable, Callable
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
 from functools import partial
 from ssl import PROTOCOL_TLS_SERVER, SSLContext, create_default_context
-from typing import Any, ClassVar
+from typing import Any
 
+import anyio
 import pytest
 import trustme
+from runtimes import Runtime
 from scripted_server import (
     BINARY,
     CLOSE,
@@ -28,6 +34,7 @@ from scripted_server import (
     answering,
     cutting,
     deaf,
+    forwarding,
     gateway,
     resetting,
     saying,
@@ -40,12 +47,14 @@ from lkstt_proto import (
     ConnectError,
     ConnectionLost,
     Diagnostic,
+    GatewayError,
     InsecureTransport,
     Limits,
     LocalProtocolError,
     OutageExceeded,
     QuotaExceeded,
     Reconnecting,
+    Request,
     Resumed,
     RetryPolicy,
     SessionCreated,
@@ -57,6 +66,7 @@ from lkstt_proto import (
     TlsError,
     UnexpectedRedirect,
 )
+from lkstt_transports.common import Received, Socket, UpgradeRefused
 
 KEY, SECRET = "APIabcdefgh", "a-secret-of-at-least-thirty-two-bytes"
 QUICK = RetryPolicy(first_delay=0.01, max_delay=0.02)
@@ -103,33 +113,61 @@ class Certificates:
         return context
 
 
-class StreamContract(ABC):
-    """Tests of one adapter."""
+def clear_proxies(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Forget what the environment of the tests says."""
+    for name in ("HTTP_PROXY", "HTTPS_PROXY", "NO_PROXY", "ALL_PROXY"):
+        monkeypatch.delenv(name, raising=False)
+        monkeypatch.delenv(name.lower(), raising=False)
 
-    STT: ClassVar[Any]
 
-    @abstractmethod
-    def run(self, main: Callable[[], Awaitable[None]]) -> None:
-        """Run to the end, and see that nothing is left running."""
+async def saying_garbage(visit: Any) -> None:
+    """Answer with what is no HTTP."""
+    visit.writer.write(b"SSH-2.0-server\r\n\r\n")
 
-    @abstractmethod
-    async def sleep(self, seconds: float) -> None: ...
 
-    @abstractmethod
-    async def together(self, *works: Callable[[], Awaitable[Any]]) -> None:
-        """Run all at once and wait for all."""
+class StandingStill:
+    """A connector after whose pings the loop stands still for longer than the pong may take; meanwhile it comes in."""
 
-    @abstractmethod
-    async def within(self, seconds: float, work: Callable[[], Awaitable[Any]]) -> bool:
-        """Cancel what takes longer; tell whether it was done."""
+    def __init__(self, connector: Any) -> None:
+        self._connector = connector
+        self.pings = 0
 
-    @abstractmethod
-    def connector(self, ssl: SSLContext) -> Any:
-        """Make the default connector with a context."""
+    @asynccontextmanager
+    async def open(self, request: Request, max_message: int) -> AsyncIterator[Socket]:
+        async with self._connector.open(request, max_message) as socket:
+            ping = socket.ping
+
+            async def ping_and_stand_still() -> None:
+                self.pings += 1
+                await ping()
+                time.sleep(0.1)  # noqa: ASYNC251 (that is the point)
+
+            yield Changed(socket, ping=ping_and_stand_still)
+
+    async def aclose(self) -> None: ...
+
+
+class Changed:
+    """An object with some attributes changed, whether it has slots or not."""
+
+    def __init__(self, inner: Any, **changes: Any) -> None:
+        self._inner = inner
+        self.__dict__ |= changes
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._inner, name)
+
+
+class Contract(Runtime):
+    """What the tests of adapters need."""
 
     def stt(self, server: ScriptedServer, **settings: Any) -> Any:
         settings.setdefault("retry", QUICK)
-        return self.STT(base_url=server.base_url, api_key=KEY, api_secret=SECRET, **settings)
+        return self.make(base_url=server.base_url, api_key=KEY, api_secret=SECRET, **settings)
+
+    def trusting(self, certificates: Certificates) -> Any:
+        """Make a connector that trusts a private authority."""
+        return self.connector(ssl=certificates.client())
 
     async def listen(self, stream: Any, audio: bytes = b"", *, end: bool = True) -> list[Any]:
         """Push audio in 20 ms pieces while collecting all events."""
@@ -183,6 +221,21 @@ class StreamContract(ABC):
 
             self.run(main)
         return server, caught[0], caught[1]
+
+    async def heard(self, stream: Any) -> list[Any]:
+        """Push something and wait for its final, so that everything before it has arrived."""
+        events: list[Any] = []
+        await stream.push_audio(pcm(0.1))
+        stream.finalize()
+        async for event in stream.events():
+            events.append(event)
+            if getattr(event, "type", None) is SpeechEventType.END_OF_SPEECH:
+                break
+        return events
+
+
+class StreamContract(Contract):
+    """What all adapters do."""
 
     # The way it should be.
 
@@ -330,17 +383,6 @@ class StreamContract(ABC):
             "assemblyai/universal-streaming",
         ]
 
-    async def heard(self, stream: Any) -> list[Any]:
-        """Push something and wait for its final, so that everything before it has arrived."""
-        events: list[Any] = []
-        await stream.push_audio(pcm(0.1))
-        stream.finalize()
-        async for event in stream.events():
-            events.append(event)
-            if getattr(event, "type", None) is SpeechEventType.END_OF_SPEECH:
-                break
-        return events
-
     # Too much.
 
     def test_push_waits_for_room_and_pushing_at_once_drops_the_oldest(self) -> None:
@@ -427,16 +469,16 @@ class StreamContract(ABC):
         with ScriptedServer() as server:
 
             async def main() -> None:
-                stt = self.stt(server)
-                streams = [stt.stream() for _ in range(3)]
-                for stream in streams:
-                    await self.heard(stream)
-                await stt.aclose()
-                await stt.aclose()
-                for stream in streams:
-                    assert isinstance([event async for event in stream.events()][-1], StreamEnded)
-                with pytest.raises(LocalProtocolError):
-                    stt.stream()
+                async with self.stt(server) as stt:
+                    streams = [stt.stream() for _ in range(3)]
+                    for stream in streams:
+                        await self.heard(stream)
+                    await stt.aclose()
+                    await stt.aclose()
+                    for stream in streams:
+                        assert isinstance([event async for event in stream.events()][-1], StreamEnded)
+                    with pytest.raises(LocalProtocolError):
+                        stt.stream()
 
             self.run(main)
         assert [(visit.close_requested, visit.close_code) for visit in server.visits] == [(True, 1000)] * 3
@@ -461,6 +503,84 @@ class StreamContract(ABC):
         assert texts(events) == "0.00-1.00 1.00-1.30"
         assert bytes(server.visits[2].audio) == pcm(1.3)
         assert isinstance(events[-1], StreamEnded)
+
+    @pytest.mark.parametrize("act", [silent, gateway])
+    def test_leaving_at_once_before_anything_happened(self, act: Act) -> None:
+        with ScriptedServer(act) as server:
+
+            async def main() -> None:
+                async with self.stt(server):
+                    pass
+                async with self.stt(server) as stt, stt.stream():
+                    pass
+                async with self.stt(server) as stt:
+                    before = self.left_over()
+                    await stt.stream().aclose()
+                    await self.settle(before)
+                    stt.stream()
+
+            self.run(main)
+
+    def test_an_exception_of_the_body_comes_out_as_it_is(self) -> None:
+        refused = answering("403 Forbidden")
+        for script in ((gateway,), (refused,), (silent,)):
+            for mine in (ValueError("mine"), ExceptionGroup("mine", [ValueError("mine")]), StopIteration()):
+                with ScriptedServer(*script) as server:
+
+                    async def main(server: ScriptedServer = server, mine: Exception = mine) -> None:
+                        caught: list[BaseException] = []
+                        for within in (False, True):
+                            try:
+                                async with self.stt(server) as stt:
+                                    stream = stt.stream()
+                                    if within:
+                                        async with stream:
+                                            await stream.push_audio(pcm(0.05))
+                                            raise mine
+                                    raise mine
+                            except Exception as error:
+                                caught.append(error)
+                        assert [error is mine for error in caught] == [True, True]
+
+                    self.run(main)
+
+    def test_a_stream_that_its_consumer_leaves_by_an_exception_says_goodbye(self) -> None:
+        with ScriptedServer() as server:
+
+            async def main() -> None:
+                mine = ValueError("mine")
+                async with self.stt(server) as stt:
+                    stream = stt.stream()
+
+                    async def consume() -> None:
+                        async with stream:
+                            await stream.push_audio(pcm(1.0))
+                            async for _ in stream:
+                                raise mine
+
+                    with pytest.raises(ValueError, match="mine") as caught:
+                        await consume()
+                    assert caught.value is mine
+                    assert isinstance([event async for event in stream.events()][-1], StreamEnded)
+                    async with stt.stream() as second:
+                        assert texts(await self.listen(second, pcm(1.0))) == "0.00-1.00"
+
+            self.run(main)
+        assert [(visit.close_requested, visit.close_code) for visit in server.visits] == [(True, 1000)] * 2
+
+    def test_many_short_streams_leave_nothing(self) -> None:
+        with ScriptedServer() as server:
+
+            async def main() -> None:
+                async with self.stt(server) as stt:
+                    before = self.left_over()
+                    for count in range(200):
+                        async with stt.stream() as stream:
+                            assert texts(await self.listen(stream, pcm(0.02))) == "0.00-0.02"
+                        if count % 50 == 49:
+                            await self.settle(before)
+
+            self.run(main)
 
     # Refusals.
 
@@ -527,14 +647,94 @@ class StreamContract(ABC):
         assert type(failure) is ConnectError
 
     def test_an_answer_that_is_no_http_is_told(self) -> None:
-        async def garbage(visit: Any) -> None:
-            visit.writer.write(b"SSH-2.0-server\r\n\r\n")
-
-        _, error, _ = self.fail(garbage, retry=RetryPolicy(outage=0.0))
+        _, error, _ = self.fail(saying_garbage, retry=RetryPolicy(outage=0.0))
         assert type(error) is OutageExceeded
         assert type(error.__cause__) is ConnectError
 
+    def test_an_error_of_the_gateway_reaches_every_reader_and_pusher(self) -> None:
+        heard = threading.Event()
+
+        def refuse(visit: Any) -> None:
+            if heard.is_set():
+                visit.gateway.fail(visit.now, code=400, message="no such thing")
+
+        with ScriptedServer(partial(gateway, on_audio=refuse)) as server:
+
+            async def main() -> None:
+                limits = Limits(audio_buffer=0.2)
+                async with self.stt(server, limits=limits) as stt, stt.stream() as stream:
+                    await self.heard(stream)
+                    raised: list[Any] = []
+                    events: list[Any] = []
+
+                    async def read(iterator: Any) -> None:
+                        try:
+                            while True:
+                                events.append(await anext(iterator))
+                        except GatewayError as error:
+                            raised.append(error)
+
+                    async def push() -> None:
+                        heard.set()
+                        try:
+                            while True:
+                                await stream.push_audio(pcm(0.1))
+                        except GatewayError as error:
+                            raised.append(error)
+
+                    await self.together(partial(read, stream.events()), partial(read, stream.events()), push, push)
+                    for wish in (stream.finalize, stream.flush, stream.end_input):
+                        with pytest.raises(GatewayError) as caught:
+                            wish()
+                        raised.append(caught.value)
+                    for iterator in (stream.events(), aiter(stream)):
+                        await read(iterator)
+                    failed = events[-1]
+                    assert isinstance(failed, StreamFailed)
+                    assert [error is failed.error for error in raised] == [True] * 9
+                    assert (raised[0].code, raised[0].retryable) == (400, False)
+
+            self.run(main)
+        assert len(server.visits) == 1
+
     # Trouble.
+
+    def test_a_gateway_that_goes_away_and_comes_back_misses_nothing(self) -> None:
+        with ScriptedServer(partial(gateway, every=0.5)) as server:
+
+            async def main() -> None:
+                events: list[Any] = []
+                async with self.stt(server) as stt, stt.stream() as stream:
+
+                    async def push() -> None:
+                        for start in range(0, len(pcm(3.0)), 3200):
+                            await stream.push_audio(pcm(3.0)[start : start + 3200])
+                            if start == 32_000:
+                                while not stream.stats.finals:
+                                    await self.sleep(0.001)
+                                server.go_away()
+                            elif start == 64_000:
+                                while stream.stats.failures < 3:
+                                    await self.sleep(0.001)
+                                server.come_back()
+                        stream.end_input()
+
+                    async def read() -> None:
+                        async for event in stream.events():
+                            events.append(event)  # noqa: PERF401 (they are read as they come)
+
+                    await self.together(push, read)
+                told = [event.alternatives[0] for event in finals(events)]
+                assert [data.start_time for data in told] == [0.0, *(data.end_time for data in told[:-1])]
+                assert told[-1].end_time == 3.0
+                assert len(of_type(Resumed, events)) == 1
+                refusals = of_type(Reconnecting, events)[1:]
+                assert [type(event.error) for event in refusals] == [ConnectError] * len(refusals)
+
+            self.run(main)
+        first, last = server.visits
+        assert bytes(last.audio) == pcm(3.0)[len(pcm(3.0)) - len(last.audio) :]
+        assert len(first.audio) + len(last.audio) >= len(pcm(3.0))
 
     def test_a_gateway_that_restarts_gets_everything_it_did_not_acknowledge(self) -> None:
         server, events = self.transcribe(cutting(0.8), gateway, seconds=2.0)
@@ -615,6 +815,163 @@ class StreamContract(ABC):
         server, _ = self.transcribe(saying(PING, b"are you there"))
         assert server.visits[0].pongs == [b"are you there"]
 
+    def test_what_has_arrived_is_heard_before_a_timer_is_judged(self) -> None:
+        with ScriptedServer() as server:
+
+            async def main() -> None:
+                inner = self.connector()
+                connector = self.standing_still(inner)
+                limits = Limits(ping_interval=0.02, ping_timeout=0.05)
+                async with self.stt(server, connector=connector, limits=limits) as stt, stt.stream() as stream:
+                    await self.sleep(0.5)
+                    assert connector.pings > 2
+                    assert stream.stats.failures == 0
+                await self.let_go(inner)
+
+            self.run(main)
+
+    def standing_still(self, connector: Any) -> Any:
+        """Make a connector after whose pings everything stands still for longer than a pong may take."""
+        return StandingStill(connector)
+
+    def test_two_readers_share_the_events(self) -> None:
+        with ScriptedServer() as server:
+
+            async def main() -> None:
+                async with self.stt(server) as stt, stt.stream() as stream:
+                    seen: list[Any] = []
+
+                    async def read() -> None:
+                        async for event in stream:
+                            seen.append(event)  # noqa: PERF401 (both append)
+
+                    async def push() -> None:
+                        await stream.push_audio(pcm(2.0))
+                        stream.end_input()
+
+                    await self.together(read, read, push)
+                    assert len(seen) == len(set(map(id, seen)))
+                    assert sorted(texts(seen).split()) == ["0.00-1.00", "1.00-2.00"]
+
+            self.run(main)
+
+    def test_audio_must_be_a_buffer(self) -> None:
+        with ScriptedServer() as server:
+
+            async def main() -> None:
+                async with self.stt(server) as stt, stt.stream() as stream:
+                    with pytest.raises(LocalProtocolError):
+                        await stream.push_audio("text")
+                    with pytest.raises(LocalProtocolError):
+                        await stream.push_audio(memoryview(pcm(0.1))[::2])
+                    with pytest.raises(LocalProtocolError):
+                        await stt.recognize("text")
+
+            self.run(main)
+
+    # The way there.
+
+    def test_cookies_are_neither_kept_nor_sent(self) -> None:
+        server, _ = self.transcribe(answering("503 Service Unavailable", "Set-Cookie: who=you"), gateway)
+        assert "cookie" not in server.visits[1].head.lower()
+
+    def test_the_proxy_of_the_environment_is_for_tls_alone(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        certificates = Certificates()
+
+        async def main(target: ScriptedServer) -> None:
+            connector = self.trusting(certificates)
+            async with self.stt(target, connector=connector) as stt, stt.stream() as stream:
+                assert texts(await self.listen(stream, pcm(1.0))) == "0.00-1.00"
+            await self.let_go(connector)
+
+        clear_proxies(monkeypatch)
+        with (
+            ScriptedServer(forwarding) as proxy,
+            ScriptedServer() as plain,
+            ScriptedServer(ssl=certificates.server("127.0.0.1")) as secure,
+        ):
+            monkeypatch.setenv("HTTPS_PROXY", f"http://user:word@127.0.0.1:{proxy.port}")
+            monkeypatch.setenv("HTTP_PROXY", f"http://127.0.0.1:{proxy.port}")
+            monkeypatch.setenv("ALL_PROXY", f"http://127.0.0.1:{proxy.port}")
+            self.run(partial(main, plain))
+            assert proxy.visits == []
+            self.run(partial(main, secure))
+            heads = [visit.head for visit in proxy.visits]
+            assert len(heads) == 1
+            assert heads[0].startswith(f"CONNECT 127.0.0.1:{secure.port} HTTP/1.1\r\n")
+            assert "Proxy-Authorization: Basic dXNlcjp3b3Jk\r\n" in heads[0]
+            assert "Bearer" not in heads[0]
+            assert "Proxy-" not in secure.visits[0].head
+            monkeypatch.setenv("NO_PROXY", "127.0.0.1")
+            self.run(partial(main, secure))
+            assert len(proxy.visits) == 1
+
+    def test_a_proxy_that_is_given_is_taken(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        certificates = Certificates()
+        clear_proxies(monkeypatch)
+        monkeypatch.setenv("NO_PROXY", "127.0.0.1")
+        with (
+            ScriptedServer(forwarding) as proxy,
+            ScriptedServer(ssl=certificates.server("127.0.0.1")) as secure,
+        ):
+
+            async def main() -> None:
+                connector = self.connector(ssl=certificates.client(), proxy=f"http://127.0.0.1:{proxy.port}")
+                async with self.stt(secure, connector=connector) as stt, stt.stream() as stream:
+                    assert texts(await self.listen(stream, pcm(1.0))) == "0.00-1.00"
+                await self.let_go(connector)
+
+            self.run(main)
+            assert [visit.head.split()[0] for visit in proxy.visits] == ["CONNECT"]
+
+    @pytest.mark.parametrize(
+        "act",
+        [answering("502 Bad Gateway"), answering("407 Who are you"), resetting, saying_garbage],
+        ids=["502", "407", "reset", "garbage"],
+    )
+    def test_a_proxy_that_does_not_connect_is_trouble_on_the_way(self, act: Act) -> None:
+        certificates = Certificates()
+        with ScriptedServer(act) as proxy, ScriptedServer(ssl=certificates.server("127.0.0.1")) as secure:
+
+            async def main() -> None:
+                connector = self.connector(ssl=certificates.client(), proxy=f"http://u:pass@127.0.0.1:{proxy.port}")
+                retry = RetryPolicy(outage=0.0)
+                async with self.stt(secure, connector=connector, retry=retry) as stt, stt.stream() as stream:
+                    error, _ = await self.failure(stream)
+                    assert type(error) is OutageExceeded
+                    assert type(error.__cause__) is ConnectError
+                    assert "pass" not in "".join(traceback.format_exception(error))
+                await self.let_go(connector)
+
+            self.run(main)
+            assert secure.visits == []
+
+    def test_a_dial_given_up_waits_for_no_farewell(self) -> None:
+        stalling = threading.Event()
+
+        async def stalled(visit: Any) -> None:
+            visit.writer.transport.pause_reading()
+            stalling.set()
+            await silent(visit)
+
+        certificates = Certificates()
+        with ScriptedServer(stalled, ssl=certificates.server("127.0.0.1")) as server:
+
+            async def main() -> None:
+                connector = self.trusting(certificates)
+                async with self.stt(server, connector=connector) as stt:
+                    before = self.left_over()
+                    stream = stt.stream()
+                    while not stalling.is_set():
+                        await self.sleep(0.001)
+                    assert await self.within(1.0, stream.aclose)
+                    for _ in range(5):
+                        await self.turn()
+                    assert self.left_over() <= before
+                await self.let_go(connector)
+
+            self.run(main)
+
     # Secrets.
 
     def test_a_private_authority_is_trusted_when_given(self) -> None:
@@ -622,10 +979,10 @@ class StreamContract(ABC):
         with ScriptedServer(ssl=certificates.server("127.0.0.1")) as server:
 
             async def main() -> None:
-                connector = self.connector(certificates.client())
+                connector = self.trusting(certificates)
                 async with self.stt(server, connector=connector) as stt, stt.stream() as stream:
                     assert texts(await self.listen(stream, pcm(1.0))) == "0.00-1.00"
-                await connector.aclose()
+                await self.let_go(connector)
 
             self.run(main)
 
@@ -637,12 +994,12 @@ class StreamContract(ABC):
         with ScriptedServer(ssl=certificates.server(name)) as server:
 
             async def main() -> None:
-                connector = self.connector(client)
+                connector = self.connector(ssl=client)
                 async with self.stt(server, connector=connector) as stt, stt.stream() as stream:
                     error, events = await self.failure(stream)
                     assert type(error) is TlsError
                     assert of_type(Reconnecting, events) == []
-                await connector.aclose()
+                await self.let_go(connector)
 
             self.run(main)
         assert all(visit.head == "" for visit in server.visits)
@@ -651,11 +1008,11 @@ class StreamContract(ABC):
         context = create_default_context()
         context.check_hostname = False
         with pytest.raises(LocalProtocolError):
-            self.connector(context)
+            self.connector(ssl=context)
 
     def test_plaintext_to_another_computer_is_refused(self) -> None:
         with pytest.raises(InsecureTransport):
-            self.STT(base_url="http://192.0.2.1/v1", api_key=KEY, api_secret=SECRET)
+            self.make(base_url="http://192.0.2.1/v1", api_key=KEY, api_secret=SECRET)
 
     def test_secrets_show_nowhere(self, caplog: pytest.LogCaptureFixture) -> None:
         async def echoing(visit: Any) -> None:
@@ -688,3 +1045,272 @@ class StreamContract(ABC):
         assert "" not in tokens
         for secret in (KEY, SECRET, *tokens, *(token.rpartition(".")[2] for token in tokens)):
             assert secret not in everything
+
+
+class Wall:
+    """A connector by itself: the first WebSocket takes one message and no more, the next is refused."""
+
+    def __init__(self, trouble: Exception | None) -> None:
+        self.trouble = trouble
+        self.opened = self.sent = self.pings = 0
+
+    @asynccontextmanager
+    async def open(self, request: Request, max_message: int) -> AsyncIterator[Socket]:
+        self.opened += 1
+        if self.opened > 1:
+            raise UpgradeRefused(403)
+        yield self
+
+    async def aclose(self) -> None: ...
+
+    async def send_text(self, data: bytes) -> None:
+        self.sent += 1
+        if self.sent > 1:
+            if self.trouble is not None:
+                raise self.trouble
+            await anyio.sleep_forever()
+
+    async def receive(self) -> Received:
+        await anyio.sleep_forever()
+        raise AssertionError
+
+    async def ping(self) -> None:
+        self.pings += 1
+
+    async def close(self, code: int) -> None:
+        raise AssertionError
+
+
+class Broken:
+    """A connector that only raises."""
+
+    def __init__(self, error: Exception) -> None:
+        self._error = error
+
+    def open(self, request: Request, max_message: int) -> Any:
+        raise self._error
+
+    async def aclose(self) -> None: ...
+
+
+class AsyncContract(Contract):
+    """What adapters do that take turns with other tasks, and connectors with ``async`` in their names."""
+
+    def test_pushing_gives_other_tasks_their_turn(self) -> None:
+        with ScriptedServer(silent) as server:
+
+            async def main() -> None:
+                turns = 0
+                pushed = False
+
+                async def count() -> None:
+                    nonlocal turns
+                    while not pushed:
+                        turns += 1
+                        await self.turn()
+
+                async with self.stt(server) as stt, stt.stream() as stream:
+
+                    async def push() -> None:
+                        nonlocal pushed
+                        for _ in range(320):
+                            await stream.push_audio(pcm(0.001))
+                        pushed = True
+
+                    await self.together(count, push)
+                    assert turns >= 20
+
+            self.run(main)
+
+    @pytest.mark.parametrize("trouble", [None, OSError("broken pipe")], ids=["stuck", "broken"])
+    def test_a_write_that_never_ends_does_not_hide_that_nobody_is_there(self, trouble: Exception | None) -> None:
+        async def main() -> None:
+            wall = Wall(trouble)
+            limits = Limits(ping_interval=0.06, ping_timeout=0.02, close=0.02)
+            stt = self.make(api_key=KEY, api_secret=SECRET, retry=QUICK, limits=limits, connector=wall)
+            async with stt, stt.stream() as stream:
+                await stream.push_audio(pcm(0.05))  # one message, which asks for no ping behind it
+                told = await anext(stream.events())
+                assert isinstance(told, Reconnecting)
+                assert isinstance(told.error, ConnectionLost)
+                error, _ = await self.failure(stream)
+                assert type(error) is AuthError
+            assert (wall.opened, wall.sent, wall.pings) == (2, 2, 1)
+
+        self.run(main)
+
+    @pytest.mark.parametrize("in_group", [False, True], ids=["plain", "in a group"])
+    def test_a_connector_that_breaks_is_a_failure_and_not_a_crash(self, in_group: bool) -> None:
+        broken: Exception = ZeroDivisionError("by itself")
+        refused: Exception = UpgradeRefused(403)
+        if in_group:
+            broken = ExceptionGroup("of one", [broken])
+            refused = ExceptionGroup("of one", [ExceptionGroup("of one", [refused])])
+
+        async def main() -> None:
+            stt = self.make(api_key=KEY, api_secret=SECRET, retry=QUICK, connector=Broken(broken))
+            async with stt, stt.stream() as stream:
+                told = await anext(stream.events())
+                assert isinstance(told, Reconnecting)
+                assert "ZeroDivisionError: by itself" in str(told.error)
+            stt = self.make(api_key=KEY, api_secret=SECRET, retry=QUICK, connector=Broken(refused))
+            async with stt, stt.stream() as stream:
+                error, _ = await self.failure(stream)
+                assert type(error) is AuthError
+
+        self.run(main)
+
+
+class CancelContract(Contract):
+    """What adapters do whose waiting can be cancelled."""
+
+    async def whole_life(self, server: ScriptedServer, connector: Any) -> None:
+        """Use everything once."""
+        async with (
+            self.stt(server, connector=connector, limits=Limits(close=0.5)) as stt,
+            stt.stream() as stream,
+        ):
+            for _ in range(5):
+                await stream.push_audio(pcm(0.2))
+            stream.finalize()
+            async for event in stream:
+                if event.alternatives:
+                    break
+            stt.update_options(language="de")
+            stream.end_input()
+            async for _ in stream.events():
+                pass
+
+    @pytest.mark.parametrize("secure", [False, True], ids=["plain", "tls"])
+    def test_cancelling_anywhere_leaks_nothing(self, secure: bool) -> None:
+        certificates = Certificates()
+        client = certificates.client() if secure else None
+        with ScriptedServer(ssl=certificates.server("127.0.0.1") if secure else None) as server:
+
+            async def main() -> None:
+                before = self.left_over()
+                for turns in range(60 if secure else 40):
+
+                    async def moment(turns: int = turns) -> None:
+                        for _ in range(turns):
+                            await self.sleep(0 if turns % 2 else 0.0005)
+
+                    connector = self.connector(ssl=client)
+                    await self.cut_short(partial(self.whole_life, server, connector), moment)
+                    await self.let_go(connector)
+                    await self.settle(before)
+
+            self.run(main)
+
+    def test_a_task_cancelled_before_its_first_step_breaks_nothing(self) -> None:
+        async def moment() -> None: ...
+
+        with ScriptedServer() as server:
+
+            async def main() -> None:
+                async with self.stt(server) as stt:
+                    before = self.left_over()
+                    async with stt.stream() as stream:
+                        await self.cut_short(stream.events().__anext__, moment)
+                        await self.cut_short(stream.__anext__, moment)
+                        await self.cut_short(partial(stream.push_audio, b""), moment)
+                        assert texts(await self.listen(stream, pcm(1.0))) == "0.00-1.00"
+                        await self.cut_short(stream.aclose, moment)
+                    await self.cut_short(partial(stt.recognize, pcm(0.1)), moment)
+                    await self.settle(before)
+                    assert (await stt.recognize(pcm(0.1))).alternatives[0].text == "0.00-0.10"
+                    await self.cut_short(stt.aclose, moment)
+
+            self.run(main)
+
+    @pytest.mark.parametrize("act", [silent, deaf, gateway])
+    def test_cancelling_the_close_closes_at_once(self, act: Act) -> None:
+        with ScriptedServer(act) as server:
+
+            async def main() -> None:
+                async with self.stt(server) as stt:
+                    before = self.left_over()
+                    stream = stt.stream()
+                    await self.sleep(0.05)
+                    await self.cut_short(stream.aclose, self.turn)
+                    assert isinstance([event async for event in stream.events()][-1], StreamEnded)
+                    await self.settle(before)
+
+            self.run(main)
+
+    def test_a_cancelled_read_loses_no_event(self) -> None:
+        with ScriptedServer() as server:
+
+            async def main() -> None:
+                async with self.stt(server) as stt, stt.stream() as stream:
+                    await stream.push_audio(pcm(3.0))
+                    stream.end_input()
+                    seen: list[Any] = []
+                    events = stream.events()
+
+                    async def read() -> None:
+                        try:
+                            seen.append(await anext(events))
+                        except StopAsyncIteration:
+                            seen.append(None)
+
+                    reads = 0
+                    while None not in seen:
+                        reads += 1
+                        if reads % 2:
+                            await self.within(0.0005, read)
+                        else:
+                            await self.cut_short(read, self.turn)
+                    assert texts(seen) == "0.00-1.00 1.00-2.00 2.00-3.00"
+                    assert reads > len(seen)
+
+            self.run(main)
+
+    def test_a_cancelled_push_keeps_what_had_room(self) -> None:
+        with ScriptedServer() as server:
+
+            async def main() -> None:
+                limits = Limits(audio_buffer=0.2)
+                async with self.stt(server, limits=limits) as stt, stt.stream() as stream:
+                    before = self.left_over()
+                    assert not await self.within(0.0, partial(stream.push_audio, pcm(3.0)))
+                    pushed = stream.stats.audio_pushed
+                    assert 0.2 <= pushed < 3.0
+                    await self.sleep(0.05)
+                    assert stream.stats.audio_pushed == pushed
+                    assert texts(await self.listen(stream)) == f"0.00-{pushed:.2f}"
+                    await self.settle(before)
+
+            self.run(main)
+
+
+class NurseryContract(Contract):
+    """What adapters do whose tasks live in a nursery of the user's."""
+
+    def test_a_stream_that_was_entered_needs_no_entered_stt(self) -> None:
+        with ScriptedServer() as server:
+
+            async def main() -> None:
+                async with self.stt(server).stream() as stream:
+                    assert texts(await self.listen(stream, pcm(1.0))) == "0.00-1.00"
+                assert (await self.stt(server).recognize(pcm(0.1))).alternatives[0].text == "0.00-0.10"
+
+            self.run(main)
+
+    def test_waiting_without_a_nursery_says_what_is_missing(self) -> None:
+        with ScriptedServer() as server:
+
+            async def main() -> None:
+                stream = self.stt(server, limits=Limits(audio_buffer=0.2)).stream()
+                works: list[Callable[[], Any]] = [
+                    stream.__anext__,
+                    stream.events().__anext__,
+                    partial(stream.push_audio, pcm(1.0)),
+                ]
+                for work in works:
+                    with pytest.raises(LocalProtocolError, match="async with"):
+                        await work()
+                assert server.visits == []
+                await stream.aclose()
+
+            self.run(main)

@@ -15,7 +15,7 @@ import threading
 from collections.abc import Awaitable, Callable, Coroutine
 from functools import partial
 from ssl import SSLContext
-from typing import Any, Self
+from typing import Any, ClassVar, Self
 
 from attrs import define, field
 
@@ -44,6 +44,8 @@ class Visit:
     writer: asyncio.StreamWriter
     head: str = ""
     """The HTTP request, without its body."""
+    messages: int = 0
+    """Text messages that came."""
     audio: bytearray = field(factory=bytearray)
     """What ``input_audio`` brought."""
     sessions: list[SessionRequested] = field(factory=list)
@@ -111,6 +113,7 @@ class Visit:
         elif opcode == PONG:
             self.pongs.append(payload)
         elif opcode == TEXT:
+            self.messages += 1
             self.gateway.receive_text(payload, self.now)
         events = self.gateway.take_events()
         for event in events:
@@ -221,8 +224,29 @@ def cutting(seconds: float) -> Act:
     return partial(gateway, every=0.5, on_audio=on_audio)
 
 
+async def forwarding(visit: Visit) -> None:
+    """Be an HTTP proxy that has no questions: connect to where the request says, and pass bytes on."""
+    host, _, port = visit.head.split()[1].rpartition(":")
+    reader, writer = await asyncio.open_connection(host.strip("[]"), int(port))
+    visit.writer.write(b"HTTP/1.1 200 Connection established\r\n\r\n")
+
+    async def pass_on(source: asyncio.StreamReader, sink: asyncio.StreamWriter) -> None:
+        while data := await source.read(65536):
+            sink.write(data)
+            await sink.drain()
+        sink.close()
+
+    try:
+        await asyncio.gather(pass_on(visit.reader, writer), pass_on(reader, visit.writer))
+    finally:
+        writer.transport.abort()
+
+
 class ScriptedServer:
     """Listens while its ``with`` block lasts."""
+
+    ports: ClassVar[set[int]] = set()
+    """Of all servers that there are now."""
 
     def __init__(self, *script: Act, ssl: SSLContext | None = None, host: str = "127.0.0.1") -> None:
         self._script = script or (gateway,)
@@ -231,6 +255,7 @@ class ScriptedServer:
         self._loop = asyncio.new_event_loop()
         self._thread = threading.Thread(target=self._loop.run_forever, name="scripted server")
         self._visiting: set[asyncio.Task[Any]] = set()
+        self._socket: socket.socket
         self.visits: list[Visit] = []
         self.port = 0
 
@@ -243,7 +268,18 @@ class ScriptedServer:
         """Run something on the server's loop and wait for it."""
         return asyncio.run_coroutine_threadsafe(work, self._loop).result(timeout=10)
 
+    def go_away(self) -> None:
+        """Cut all connections and refuse new ones."""
+        self.call(self._go_away())
+
+    def come_back(self) -> None:
+        """Listen again, at the same port."""
+        self.call(self._listen())
+
     def __enter__(self) -> Self:
+        self._socket = self._bound(0)
+        self.port = self._socket.getsockname()[1]
+        self.ports.add(self.port)
         self._thread.start()
         self.call(self._listen())
         return self
@@ -253,10 +289,27 @@ class ScriptedServer:
         self._loop.call_soon_threadsafe(self._loop.stop)
         self._thread.join()
         self._loop.close()
+        self._socket.close()
+        self.ports.discard(self.port)
 
     async def _listen(self) -> None:
-        self._server = await asyncio.start_server(self._serve, self._host, 0, ssl=self._ssl)
-        self.port = self._server.sockets[0].getsockname()[1]
+        self._server = await asyncio.start_server(self._serve, sock=self._socket, ssl=self._ssl)
+
+    async def _go_away(self) -> None:
+        visiting = tuple(self._visiting)
+        for task in visiting:
+            task.cancel()
+        await asyncio.gather(*visiting)
+        self._server.close()
+        # Bound and not listening: the kernel refuses whoever tries, and gives the port to nobody else.
+        self._socket = self._bound(self.port)
+
+    def _bound(self, port: int) -> socket.socket:
+        family = socket.AF_INET6 if ":" in self._host else socket.AF_INET
+        bound = socket.socket(family, socket.SOCK_STREAM, socket.IPPROTO_TCP)  # asyncio speeds up what says it is TCP
+        bound.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        bound.bind((self._host, port))
+        return bound
 
     async def _close(self) -> None:
         """Leave nothing behind, neither visits nor whoever did not get as far as one."""
