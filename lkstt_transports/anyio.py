@@ -21,8 +21,9 @@ from anyio.lowlevel import checkpoint
 
 from lkstt_proto import Connection, Event, LocalProtocolError, Request, SpeechEvent
 from lkstt_proto.audio import as_bytes
-from lkstt_transports.base import AsyncStream, BaseSTT
+from lkstt_transports.base import AsyncSTT
 from lkstt_transports.common import Connector, Received, Socket
+from lkstt_transports.stream import AsyncStream
 from lkstt_transports.websocket import CHUNK, Dialer, StreamSocket, WebSocket
 
 if TYPE_CHECKING:
@@ -79,12 +80,6 @@ class _Home(ABC):
 
 
 class SpeechStream(AsyncStream[_Lot], _Home):
-    """One stream of audio in and events out; made by ``STT.stream``.
-
-    Iterate it for speech events alone, or ``events()`` for everything; both take from the same queue. It runs until
-    ``end_input`` was answered, ``aclose`` was called, or it failed. Cancelling what waits for it loses nothing.
-    """
-
     def __init__(self, connection: Connection, connector: Connector, max_message: int) -> None:
         super().__init__(connection, _Lot)
         self._connector = connector
@@ -98,11 +93,6 @@ class SpeechStream(AsyncStream[_Lot], _Home):
         self._gone: anyio.Event | None = None  # once it lives: it lives no more
 
     async def push_audio(self, pcm: Buffer) -> None:
-        """Push audio, waiting for room; a checkpoint in any case.
-
-        ``pcm``: signed 16-bit little-endian mono at the stream's rate, of any length. When cancelled, what had room
-        stays pushed. Raises the stream's error once it failed, and LocalProtocolError after the end of input.
-        """
         rest = self._push(as_bytes(pcm))
         while rest:
             await self._park(self._moved)
@@ -126,10 +116,6 @@ class SpeechStream(AsyncStream[_Lot], _Home):
         await lot.park()
 
     async def aclose(self) -> None:
-        """End the stream now: politely, and if that takes too long or is cancelled, at once.
-
-        Events that came until then can still be read. Calling it again changes nothing.
-        """
         self._begin_close()
         if self._gone is None:
             return
@@ -223,7 +209,7 @@ class SpeechStream(AsyncStream[_Lot], _Home):
             await socket.ping()
 
 
-class STT(BaseSTT[SpeechStream], _Home):
+class STT(AsyncSTT[SpeechStream], _Home):
     """Speech-to-text through a LiveKit Inference gateway, for anyio.
 
     Once it is entered its streams connect where they are made. Otherwise each connects where it is entered itself.
@@ -241,15 +227,10 @@ class STT(BaseSTT[SpeechStream], _Home):
         return stream
 
     async def recognize(self, pcm: Buffer, *, language: str | None = None) -> SpeechEvent:
-        """Transcribe a whole recording; give one final event with all its text and words.
-
-        ``pcm``: signed 16-bit little-endian mono. Raises what a stream raises.
-        """
         async with self._recording(pcm, language) as stream:
             return self._joined([event async for event in stream], language)
 
     async def aclose(self) -> None:
-        """Close all streams, then the connector unless it was given. Calling it again changes nothing."""
         async with anyio.create_task_group() as tasks:
             for stream in self._registered(closing=True):
                 tasks.start_soon(stream.aclose)

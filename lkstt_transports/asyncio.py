@@ -14,8 +14,9 @@ from typing import TYPE_CHECKING, Any, Self
 from lkstt_proto import Connection, Event, Request, SpeechEvent
 from lkstt_proto.audio import as_bytes
 from lkstt_transports.aiohttp_connector import AiohttpConnector
-from lkstt_transports.base import AsyncStream, BaseSTT
+from lkstt_transports.base import AsyncSTT
 from lkstt_transports.common import Connector, Socket
+from lkstt_transports.stream import AsyncStream
 
 if TYPE_CHECKING:
     from types import TracebackType
@@ -48,12 +49,6 @@ class _Lot(set[asyncio.Future[None]]):
 
 
 class SpeechStream(AsyncStream[_Lot]):
-    """One stream of audio in and events out; made by ``STT.stream``.
-
-    Iterate it for speech events alone, or ``events()`` for everything; both take from the same queue. It runs until
-    ``end_input`` was answered, ``aclose`` was called, or it failed.
-    """
-
     def __init__(self, connection: Connection, connector: Connector, max_message: int) -> None:
         super().__init__(connection, _Lot)
         self._connector = connector
@@ -65,11 +60,6 @@ class SpeechStream(AsyncStream[_Lot]):
         self._timer: asyncio.Handle | None = None
 
     async def push_audio(self, pcm: Buffer) -> None:
-        """Push audio, waiting for room; other tasks get a turn.
-
-        ``pcm``: signed 16-bit little-endian mono at the stream's rate, of any length. When cancelled, what had room
-        stays pushed. Raises the stream's error once it failed, and LocalProtocolError after the end of input.
-        """
         rest = self._push(as_bytes(pcm))
         while rest:
             await self._moved.park()
@@ -89,10 +79,6 @@ class SpeechStream(AsyncStream[_Lot]):
         return event
 
     async def aclose(self) -> None:
-        """End the stream now: politely, and if that takes too long or is cancelled, at once.
-
-        Events that came until then can still be read. Calling it again changes nothing.
-        """
         self._begin_close()
         try:
             while not self._connection.finished:
@@ -184,7 +170,7 @@ class SpeechStream(AsyncStream[_Lot]):
         return task
 
 
-class STT(BaseSTT[SpeechStream]):
+class STT(AsyncSTT[SpeechStream]):
     """Speech-to-text through a LiveKit Inference gateway, for asyncio."""
 
     def stream(self, *, language: str | None = None) -> SpeechStream:
@@ -199,15 +185,10 @@ class STT(BaseSTT[SpeechStream]):
         return stream
 
     async def recognize(self, pcm: Buffer, *, language: str | None = None) -> SpeechEvent:
-        """Transcribe a whole recording; give one final event with all its text and words.
-
-        ``pcm``: signed 16-bit little-endian mono. Raises what a stream raises.
-        """
         async with self._recording(pcm, language) as stream:
             return self._joined([event async for event in stream], language)
 
     async def aclose(self) -> None:
-        """Close all streams, then the connector unless it was given. Calling it again changes nothing."""
         try:
             await asyncio.gather(*(stream.aclose() for stream in self._registered(closing=True)))
         finally:

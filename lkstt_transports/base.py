@@ -1,48 +1,37 @@
-"""What all adapters have in common for applications: settings, capabilities and wishes. Nothing here waits.
-
-An adapter adds a clock, tasks and sockets, and waits. Rules and durations of the protocol stay in the core.
-"""
+"""What the ``STT``s of all adapters have in common: settings, capabilities and credentials. Nothing here waits."""
 
 from __future__ import annotations
 
 import os
-import time
 from abc import ABC, abstractmethod
-from collections import deque
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Iterator, Mapping
-from math import inf
+from collections.abc import Callable, Iterable, Mapping
 from random import random
 from threading import Lock
-from typing import TYPE_CHECKING, Any, ClassVar, Generic, Literal, Protocol, Self, TypeVar
+from typing import TYPE_CHECKING, Any, Generic, Literal, Self, TypeVar
 from weakref import WeakSet
 
 from attrs import frozen
 
 from lkstt_proto import (
     UNCHANGED,
-    Connect,
     Connection,
-    Disconnect,
     Endpointer,
-    Event,
     FallbackModel,
     Limits,
     LocalProtocolError,
-    Ping,
-    Request,
     RetryPolicy,
     Secret,
     SpeechData,
     SpeechEvent,
     SpeechEventType,
-    Stats,
     STTOptions,
 )
 from lkstt_proto.audio import as_bytes
 from lkstt_proto.catalogue import lookup
 from lkstt_proto.handshake import build_request, resolve_base_url, resolve_credentials
 from lkstt_proto.settings import Unchanged
-from lkstt_transports.common import Binary, Pong, Received, Text, closing_facts, largest_message
+from lkstt_transports.common import largest_message
+from lkstt_transports.stream import BaseStream
 
 if TYPE_CHECKING:
     from typing_extensions import Buffer
@@ -99,309 +88,6 @@ def join_finals(events: Iterable[SpeechEvent], language: str | None) -> SpeechEv
     )
     last = events[-1]
     return last._replace(alternatives=(data,), promoted=any(event.promoted for event in events))
-
-
-class Lot(Protocol):
-    """Where whoever waits for something is woken, all at once: trio's ParkingLot is one.
-
-    It also has a way to ``park``, which each runtime writes in its own manner.
-    """
-
-    def unpark_all(self) -> object:
-        """Wake all who wait now."""
-
-    def __len__(self) -> int: ...
-
-
-LotT = TypeVar("LotT", bound=Lot)
-
-
-class BaseStream(ABC, Generic[LotT]):
-    """The part of a stream that does not wait: what an adapter does between one wait and the next.
-
-    An adapter brings the clock, the timer, the waiting and the link: it dials, calls ``_opened`` once, ``_hand_in``
-    with all that comes, ``_fail`` with what is raised, and in any case ``_closed``, and does the ``_deeds`` beside
-    that. Events stay in the core until somebody wants them.
-    """
-
-    _over: ClassVar[type[Exception]] = StopAsyncIteration  # ends an iteration
-
-    def __init__(self, connection: Connection, lot: Callable[[], LotT]) -> None:
-        self._connection = connection
-        self._kept: deque[Event] = deque()  # taken from the core, and not yet given away
-        self._socket: Any = None  # of the open link
-        self._facts: dict[str, Any] = {}  # how that link ended
-        self._writing = False  # a write is pending, or will never end
-        self._armed: float | None = inf  # when the timer goes off; None once it did
-        self._rest = memoryview(b"")  # what ``_feed`` has not pushed yet
-        self._feeding = False
-        self._work = lot()  # for the writer: there is something to take
-        self._news = lot()  # for readers: there are events, or never will be
-        self._moved = lot()  # for everybody else: look again
-
-    # What an adapter brings.
-
-    @abstractmethod
-    def _now(self) -> float:
-        """Read the monotonic clock."""
-
-    @abstractmethod
-    def _arm(self, deadline: float) -> None:
-        """Have the one timer go off at that time, and no more at another; infinity is never."""
-
-    @abstractmethod
-    def _dial(self, request: Request) -> None:
-        """Begin a link."""
-
-    @abstractmethod
-    def _cut(self) -> None:
-        """End the link, or abandon the dial, at once."""
-
-    @abstractmethod
-    def _ping(self) -> None:
-        """Ping beside a write that is pending."""
-
-    # For applications.
-
-    @property
-    def stats(self) -> Stats:
-        """Counters and latencies, a frozen snapshot."""
-        return self._connection.stats
-
-    def push_audio_nowait(self, pcm: Buffer) -> None:
-        """Push audio without waiting; where there is no room, the oldest unsent audio is dropped (AudioDropped).
-
-        ``pcm``: signed 16-bit little-endian mono at the stream's rate, of any length. Raises the stream's error once
-        it failed, and LocalProtocolError after the end of input.
-        """
-        self._wish(self._connection.send_audio, pcm)
-
-    def flush(self) -> None:
-        """Send what was pushed so far without waiting for a full message. Raises as ``push_audio_nowait`` does."""
-        self._wish(self._connection.flush)
-
-    def finalize(self) -> None:
-        """Ask for finals of what was pushed so far; the stream goes on. Raises as ``push_audio_nowait`` does."""
-        self._wish(self._connection.finalize)
-
-    def end_input(self) -> None:
-        """Say that no more audio comes: what is left is sent and finalised, then iteration ends.
-
-        Calling it again changes nothing. Raises the stream's error once it failed.
-        """
-        self._wish(self._connection.end_input)
-
-    def update_options(
-        self,
-        *,
-        model: str | Unchanged = UNCHANGED,
-        language: str | Unchanged = UNCHANGED,
-        extra: Mapping[str, Any] | Unchanged = UNCHANGED,
-        keyterms: list[str] | Unchanged = UNCHANGED,
-    ) -> None:
-        """Change settings of the live session and of those that follow it.
-
-        Raises LocalProtocolError, and changes nothing, for what a live stream cannot take.
-        """
-        changes = {"model": model, "language": language, "extra": extra, "keyterms": keyterms}
-        self._wish(self._connection.update_options, **changes)
-
-    # Inputs.
-
-    def _wish(self, method: Callable[..., None], *arguments: Any, **changes: Any) -> None:
-        self._raise_failure()
-        method(*arguments, self._now(), **changes)
-        self._act()
-
-    def _offer(self, changes: dict[str, Any]) -> None:
-        """Change settings, or have the stream tell that it cannot."""
-        self._connection.offer_options(self._now(), **changes)
-        self._act()
-
-    def _push(self, data: memoryview) -> memoryview:
-        """Push what there is room for; give the rest, which has to wait."""
-        room = self._connection.room
-        self.push_audio_nowait(data[:room])
-        return data[room:]
-
-    def _feed(self, data: memoryview) -> None:
-        """Push all of it as room comes, and end the input behind it."""
-        self._rest = data
-        self._feeding = True
-        self._go_on_feeding()
-        self._act()
-
-    def _go_on_feeding(self) -> None:
-        connection, now = self._connection, self._now()
-        room = connection.room
-        try:
-            connection.send_audio(self._rest[:room], now)
-            self._rest = self._rest[room:]
-            if not self._rest:
-                self._feeding = False
-                connection.end_input(now)
-        except LocalProtocolError:  # closed meanwhile, or over
-            self._feeding = False
-
-    def _start(self) -> None:
-        if not self._connection.finished:  # closed before it began
-            self._connection.start(self._now())
-            self._act()
-
-    def _begin_close(self) -> None:
-        self._kept.extend(self._connection.take_events())  # so that the last ones are heard
-        self._connection.close(self._now())
-        self._act()
-
-    def _opened(self, socket: Any) -> None:
-        """The dial came through."""
-        self._socket = socket
-        self._writing = False
-        self._connection.transport_opened(self._now())
-        self._act()
-
-    def _hand_in(self, received: Received) -> bool:
-        """Take what the socket gave; tell whether that was its end."""
-        connection, now = self._connection, self._now()
-        if isinstance(received, Text):
-            connection.receive_text(received.data, now)
-        elif isinstance(received, Pong):
-            connection.transport_alive(now)
-        elif isinstance(received, Binary):
-            connection.receive_binary(received.data, now)
-        else:
-            self._facts = received._asdict()
-            return True
-        self._act()
-        return False
-
-    def _fail(self, error: BaseException) -> None:
-        """Take what a connector or its socket raised: whatever it is, it is a fact for the core."""
-        self._facts = closing_facts(error)
-
-    def _closed(self) -> None:
-        """The link is gone, or could not be had: the one answer to each ``_dial``."""
-        facts, self._facts = self._facts, {}
-        self._socket = None
-        self._connection.transport_closed(self._now(), **facts)
-        self._act()
-
-    def _time_out(self, now: float) -> None:
-        """The timer went off, and what had arrived by then was handed in."""
-        self._armed = None
-        self._connection.handle_timeout(now)
-        self._act()
-
-    # After any input: take the actions, take the events, look at the deadline.
-
-    def _act(self) -> None:
-        connection = self._connection
-        if connection.pending:
-            if self._socket is not None and not self._writing:
-                self._wake_writer()
-            else:
-                # There is no writer, or it is stuck: this is for what cannot wait.
-                for action in connection.take_actions(self._now(), None if self._socket is None else 0):
-                    if isinstance(action, Connect):
-                        self._dial(action.request(time.time()))
-                    elif isinstance(action, Ping):
-                        self._ping()
-                    elif isinstance(action, Disconnect):
-                        self._cut()
-        self._look()
-
-    def _wake_writer(self) -> None:
-        self._work.unpark_all()
-
-    def _deeds(self, socket: Any) -> Iterator[Any]:
-        """Give what the socket is to do, one after another, until the core has no more.
-
-        Each is the result of one of the socket's methods. When one fails, leave it at that: the receiving side tells
-        what happened, after everything that came before it, and a write that never ends is all the core needs to know.
-        """
-        while True:
-            actions = self._connection.take_actions(self._now())
-            if self._feeding:
-                self._go_on_feeding()
-            self._look()
-            if not actions:
-                return
-            self._writing = True
-            for action in actions:
-                if isinstance(action, bytes):
-                    yield socket.send_text(action)
-                elif isinstance(action, Ping):
-                    yield socket.ping()
-                elif isinstance(action, Disconnect) and not action.abort:
-                    yield socket.close(action.code)
-                else:
-                    self._cut()
-            self._writing = False
-
-    def _look(self) -> None:
-        if self._news:
-            self._kept.extend(self._connection.take_events())
-            if self._kept or self._connection.finished:
-                self._news.unpark_all()
-        if self._moved:
-            self._moved.unpark_all()
-        deadline = self._connection.deadline
-        if deadline is None:
-            deadline = inf
-        # A timer that goes off too early is harmless, and cheaper than a new one.
-        if self._armed is None or deadline < self._armed or deadline == inf > self._armed:
-            self._armed = deadline
-            self._arm(deadline)
-
-    def _take_event(self) -> Event | None:
-        """Give the next event, None when there is none yet; after the last one raise the stream's error, or the end."""
-        if not self._kept:
-            self._kept.extend(self._connection.take_events())
-            if self._kept:
-                self._act()  # there is room for more
-        if self._kept:
-            return self._kept.popleft()
-        if self._connection.finished:
-            self._raise_failure()
-            raise self._over
-        return None
-
-    def _raise_failure(self) -> None:
-        """Raise what the stream failed with, if it did."""
-        if self._connection.error is not None:
-            # Raised again and again it would carry all the places where it was raised before.
-            raise self._connection.error.with_traceback(None)
-
-
-class AsyncStream(BaseStream[LotT]):
-    """A stream that is iterated with ``async for``: for speech events alone, or ``events()`` for everything.
-
-    Both take from the same queue.
-    """
-
-    @abstractmethod
-    async def _next_event(self) -> Event:
-        """Wait for an event and give it; raise what ``_take_event`` raises."""
-
-    def events(self) -> AsyncIterator[Event]:
-        """Iterate over speech events and stream events; after the last one the stream's error is raised, if any."""
-        return _Events(self._next_event)
-
-    def __aiter__(self) -> Self:
-        return self
-
-
-class _Events:
-    """An iterator that may be left and dropped at any time."""
-
-    def __init__(self, next_event: Callable[[], Awaitable[Event]]) -> None:
-        self._next_event = next_event
-
-    def __aiter__(self) -> Self:
-        return self
-
-    def __anext__(self) -> Awaitable[Event]:
-        return self._next_event()
 
 
 StreamT = TypeVar("StreamT", bound=BaseStream[Any])
@@ -577,3 +263,18 @@ class BaseSTT(ABC, Generic[StreamT]):
 
             return WebRtcEndpointer(options.sample_rate)
         return self._endpointer(options.sample_rate) if callable(self._endpointer) else self._endpointer
+
+
+class AsyncSTT(BaseSTT[StreamT]):
+    """Speech-to-text through a LiveKit Inference gateway, with ``await``."""
+
+    @abstractmethod
+    async def recognize(self, pcm: Buffer, *, language: str | None = None) -> SpeechEvent:
+        """Transcribe a whole recording; give one final event with all its text and words.
+
+        ``pcm``: signed 16-bit little-endian mono. Raises what a stream raises.
+        """
+
+    @abstractmethod
+    async def aclose(self) -> None:
+        """Close all streams, then the connector unless it was given. Calling it again changes nothing."""

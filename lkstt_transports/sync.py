@@ -17,8 +17,9 @@ from typing import TYPE_CHECKING, Any, Self
 
 from lkstt_proto import Connection, Event, LocalProtocolError, Request, SpeechEvent, Stats
 from lkstt_proto.audio import as_bytes
-from lkstt_transports.base import BaseStream, BaseSTT
+from lkstt_transports.base import BaseSTT
 from lkstt_transports.socket_connector import Opened, Socket, WebSocketConnector
+from lkstt_transports.stream import BaseStream
 
 if TYPE_CHECKING:
     from types import TracebackType

@@ -1,0 +1,90 @@
+"""An adapter without a runtime: what its stream wants is written down, and its clock is moved by hand."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from lkstt_proto import Connection, Request
+from lkstt_transports.base import BaseSTT
+from lkstt_transports.stream import BaseStream
+
+SECRET = "a-secret-of-at-least-thirty-two-bytes"
+
+
+class Lot:
+    """Nobody waits here, unless said otherwise."""
+
+    def __init__(self) -> None:
+        self.waiting = self.woken = 0
+
+    def __len__(self) -> int:
+        return self.waiting
+
+    def unpark_all(self) -> None:
+        self.woken += 1
+
+
+class Socket:
+    """Remembers what it was told."""
+
+    def __init__(self) -> None:
+        self.told: list[Any] = []
+
+    def send_text(self, data: bytes) -> None:
+        self.told.append(data)
+
+    def ping(self) -> None:
+        self.told.append("ping")
+
+    def close(self, code: int) -> None:
+        self.told.append(code)
+
+
+class Stream(BaseStream[Lot]):
+    """A stream whose clock stands still until it is moved, and whose adapter writes down what is wanted of it."""
+
+    def __init__(self, connection: Connection) -> None:
+        self.time = 1.0
+        self.wanted: list[Any] = []
+        self.acts = 0
+        super().__init__(connection, Lot)
+
+    def _now(self) -> float:
+        return self.time
+
+    def _arm(self, deadline: float) -> None:
+        self.wanted.append(deadline)
+
+    def _dial(self, request: Request) -> None:
+        self.wanted.append(request)
+
+    def _cut(self) -> None:
+        self.wanted.append("cut")
+
+    def _ping(self) -> None:
+        self.wanted.append("ping")
+
+    def _act(self) -> None:
+        self.acts += 1
+        super()._act()
+
+    def events(self) -> list[Any]:
+        events = []
+        try:
+            while (event := self._take_event()) is not None:
+                events.append(event)
+        except StopAsyncIteration:
+            pass
+        return events
+
+
+class STT(BaseSTT[Stream]):
+    def stream(self, language: str | None = None) -> Stream:
+        stream = Stream(self._make_connection(language, 0.0))
+        self._register(stream)
+        stream._start()
+        return stream
+
+
+def stt(model: str | None = "deepgram/nova-3", **settings: Any) -> STT:
+    return STT(model, api_key="key", api_secret=SECRET, **settings)
