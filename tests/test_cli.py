@@ -27,7 +27,7 @@ import pytest
 
 from lkstt_proto.catalogue import models as known_models
 from lkstt_transports import cli
-from lkstt_transports.cli import job, local
+from lkstt_transports.cli import job, local, running
 from lkstt_transports.cli.app import run
 from lkstt_transports.cli.display import Display
 from lkstt_transports.gateway import LocalGateway, recognizers
@@ -36,7 +36,7 @@ from lkstt_transports.gateway.recognizers import Final, Partial, Recognizer, Rec
 from lkstt_transports.gateway.recognizers.script import At, EchoRecognizer, Script, ScriptRecognizer
 
 SECRET = "a secret for tests that nobody has to guess"
-TRANSPORTS = ["asyncio", "trio", "anyio"]
+TRANSPORTS = ["asyncio", "trio", "anyio", "sync"]
 on_each_transport = pytest.mark.parametrize("transport", TRANSPORTS)
 VARIABLES = [
     f"{name}{part}" for name in ("LIVEKIT_", "LIVEKIT_INFERENCE_") for part in ("API_KEY", "API_SECRET", "URL")
@@ -419,23 +419,16 @@ def test_places_that_cannot_be_written_are_told_before_anything_is_done(
     ("transport", "package"),
     [("trio", "trio"), ("trio", "websockets"), ("anyio", "websockets"), ("sync", "websockets")],
 )
-def test_a_transport_without_its_packages_says_what_to_install(
-    hear: object,
-    transport: str,
-    package: str,
-    clip: str,
-    monkeypatch: pytest.MonkeyPatch,
-    capfd: pytest.CaptureFixture[str],
-) -> None:
-    for name in [name for name in sys.modules if name.partition(".")[0] == package]:
-        monkeypatch.delitem(sys.modules, name)
-    for name in (transport, "websocket"):
-        monkeypatch.delitem(sys.modules, f"lkstt_transports.{name}", raising=False)
-    monkeypatch.setitem(sys.modules, package, None)
-    assert run(["transcribe", "--local", "--transport", transport, clip]) == 1
-    assert capfd.readouterr() == (
-        "", f"lkstt: --transport {transport} needs {package}: pip install 'lkstt[{transport}]'\n"
-    )  # fmt: skip
+def test_a_transport_without_its_packages_says_what_to_install(transport: str, package: str, clip: str) -> None:
+    script = (
+        f"import sys; sys.modules[{package!r}] = None\n"
+        "from lkstt_transports.cli.app import run; sys.exit(run(sys.argv[1:]))"
+    )
+    arguments = ["transcribe", "--local", "--transport", transport, clip]
+    done = subprocess.run([sys.executable, "-c", script, *arguments], capture_output=True, text=True, timeout=30)
+    assert done.returncode == 1
+    assert done.stdout == ""
+    assert done.stderr == f"lkstt: --transport {transport} needs {package}: pip install 'lkstt[{transport}]'\n"
 
 
 @pytest.mark.skipif(not os.path.exists("/dev/full"), reason="needs a device that is always full")
@@ -461,6 +454,18 @@ def test_a_reader_that_went_away_ends_it_quietly(gateway: str, tmp_path: Path) -
 
 
 # Signals.
+
+
+def interrupt_at_words(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Press Ctrl-C once there are words that may still change."""
+    interim = Display.interim
+
+    def interrupt(display: Display, row: int, text: str) -> None:
+        interim(display, row, text)
+        if text:
+            os.kill(os.getpid(), signal.SIGINT)
+
+    monkeypatch.setattr(Display, "interim", interrupt)
 
 
 @on_each_transport
@@ -502,16 +507,22 @@ def test_an_interrupt_makes_a_final_of_what_was_heard_last(
     capfd: pytest.CaptureFixture[str],
 ) -> None:
     hear(ScriptRecognizer(Script([At(0.2, Partial("half a sent", 0.0, 0.2))])))
-    interim = Display.interim
-
-    def interrupt(display: Display, row: int, text: str) -> None:
-        interim(display, row, text)
-        if text:
-            os.kill(os.getpid(), signal.SIGINT)
-
-    monkeypatch.setattr(Display, "interim", interrupt)
+    interrupt_at_words(monkeypatch)
     whole = saved(tmp_path / "long.wav", 300)
     assert run(["transcribe", "--local", "--realtime", "--transport", transport, whole]) == 130
+    assert capfd.readouterr() == ("half a sent\n", "lkstt: interrupted\n")
+
+
+def test_where_an_event_loop_handles_no_signals_ctrl_c_still_interrupts(
+    hear: Callable[[Recognizer], None], clip: str, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
+) -> None:
+    def refuse(*_: object) -> None:
+        raise NotImplementedError
+
+    monkeypatch.setattr(running, "open_signal_receiver", refuse)
+    hear(ScriptRecognizer(Script([At(0.2, Partial("half a sent", 0.0, 0.2))])))
+    interrupt_at_words(monkeypatch)
+    assert run(["transcribe", "--local", "--realtime", clip]) == 130
     assert capfd.readouterr() == ("half a sent\n", "lkstt: interrupted\n")
 
 

@@ -9,8 +9,8 @@ import signal
 from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import ExitStack, asynccontextmanager, contextmanager, suppress
 
-from anyio import TASK_STATUS_IGNORED, create_task_group, open_signal_receiver
-from anyio.abc import TaskGroup, TaskStatus
+from anyio import CancelScope, create_task_group, open_signal_receiver
+from anyio.abc import TaskGroup
 
 from .failure import Interrupted
 
@@ -31,25 +31,25 @@ def interruptible() -> Iterator[None]:
 async def cancelled_by_signals(ctrl_c: Callable[[], None] | None = None) -> AsyncIterator[None]:
     """Have Ctrl-C and SIGTERM cancel the block, so that it closes what it has open, and raise `Interrupted` then.
 
-    `ctrl_c` is what the first Ctrl-C does instead. One that comes while things are closed ends the program at once.
+    `ctrl_c` is what the first Ctrl-C does instead. While the block closes, which it does soon, more change nothing.
     """
-    async with task_group() as group:
-        await group.start(_heed, ctrl_c)
-        yield
-        group.cancel_scope.cancel()
-
-
-async def _heed(ctrl_c: Callable[[], None] | None, *, task_status: TaskStatus[None] = TASK_STATUS_IGNORED) -> None:
     with ExitStack() as stack:
-        signals: AsyncIterator[signal.Signals] | None = None
-        with suppress(NotImplementedError):  # asyncio on Windows: Ctrl-C cancels there
-            signals = stack.enter_context(open_signal_receiver(signal.SIGINT, signal.SIGTERM))
-        task_status.started()
-        if signals is None:
-            return
-        async for number in signals:
-            if ctrl_c is None or number == signal.SIGTERM:
-                raise Interrupted
+        async with task_group() as group:
+            with CancelScope() as scope:
+                with suppress(NotImplementedError):  # asyncio on Windows: Ctrl-C cancels there
+                    signals = stack.enter_context(open_signal_receiver(signal.SIGINT, signal.SIGTERM))
+                    group.start_soon(_heed, signals, scope, ctrl_c)
+                yield
+            group.cancel_scope.cancel()
+    if scope.cancelled_caught:
+        raise Interrupted
+
+
+async def _heed(signals: AsyncIterator[signal.Signals], scope: CancelScope, ctrl_c: Callable[[], None] | None) -> None:
+    async for number in signals:
+        if ctrl_c is None or number == signal.SIGTERM:
+            scope.cancel()
+        else:
             ctrl_c()
             ctrl_c = None
 
