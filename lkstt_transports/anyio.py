@@ -22,7 +22,7 @@ from anyio.lowlevel import checkpoint
 from lkstt_proto import Connection, Event, LocalProtocolError, Request, SpeechEvent
 from lkstt_proto.audio import as_bytes
 from lkstt_transports.base import AsyncSTT
-from lkstt_transports.common import Connector, Received, Socket
+from lkstt_transports.common import Closed, Connector, Received, Socket
 from lkstt_transports.stream import AsyncStream
 from lkstt_transports.websocket import CHUNK, Dialer, StreamSocket, WebSocket
 
@@ -36,6 +36,8 @@ __all__ = ["STT", "SpeechStream", "WebSocketConnector"]
 # Turns of the event loop between a timer and its judgement, so that what the socket already holds is heard first: a
 # reader that was woken together with the timer may come after it.
 _TURNS_TO_HEAR = 3
+# And between the peer's farewell and the end, so that a writer which is not stuck sends ours.
+_TURNS_TO_ANSWER = 3
 
 
 class _Lot(set[anyio.Event]):
@@ -217,14 +219,14 @@ class STT(AsyncSTT[SpeechStream], _Home):
 
     _tasks: TaskGroup | None = None
 
-    def stream(self, *, language: str | None = None) -> SpeechStream:
-        """Open a stream. ``language`` is for this stream alone. Raises LocalProtocolError after ``aclose``."""
+    def _make_stream(self, language: str | None) -> SpeechStream:
         connection = self._make_connection(language, anyio.current_time())
-        stream = SpeechStream(connection, *self._link_by(WebSocketConnector))
+        return SpeechStream(connection, *self._link_by(WebSocketConnector))
+
+    def _begin(self, stream: SpeechStream) -> None:
         self._register(stream)
         if self._tasks is not None:
             stream._begin(self._tasks)
-        return stream
 
     async def recognize(self, pcm: Buffer, *, language: str | None = None) -> SpeechEvent:
         async with self._recording(pcm, language) as stream:
@@ -277,6 +279,9 @@ class _Socket(StreamSocket):
     async def receive(self) -> Received:
         while (received := self._websocket.receive()) is None:
             await self._read()
+        if isinstance(received, Closed):
+            for _ in range(_TURNS_TO_ANSWER):
+                await checkpoint()
         return received
 
     async def _read(self) -> None:

@@ -171,18 +171,19 @@ class SpeechStream(AsyncStream[_Lot]):
 
 
 class STT(AsyncSTT[SpeechStream]):
-    """Speech-to-text through a LiveKit Inference gateway, for asyncio."""
+    """Speech-to-text through a LiveKit Inference gateway, for asyncio.
 
-    def stream(self, *, language: str | None = None) -> SpeechStream:
-        """Open a stream; it connects at once. ``language`` is for this stream alone.
+    Streams are made where an event loop runs, and connect at once.
+    """
 
-        Must be called where an event loop runs. Raises LocalProtocolError after ``aclose``.
-        """
+    def _make_stream(self, language: str | None) -> SpeechStream:
+        # Where no event loop runs there is no clock, and this raises RuntimeError.
         connection = self._make_connection(language, asyncio.get_running_loop().time())
-        stream = SpeechStream(connection, *self._link_by(AiohttpConnector))
+        return SpeechStream(connection, *self._link_by(AiohttpConnector))
+
+    def _begin(self, stream: SpeechStream) -> None:
         self._register(stream)
         stream._start()
-        return stream
 
     async def recognize(self, pcm: Buffer, *, language: str | None = None) -> SpeechEvent:
         async with self._recording(pcm, language) as stream:

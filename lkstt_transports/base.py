@@ -152,9 +152,19 @@ class BaseSTT(ABC, Generic[StreamT]):
         self._own_connector: Any = None
         self._max_message = largest_message(limits)
 
-    @abstractmethod
     def stream(self, *, language: str | None = None) -> StreamT:
         """Open a stream; ``language`` is for this stream alone. Raises LocalProtocolError after ``aclose``."""
+        stream = self._make_stream(language)
+        self._begin(stream)
+        return stream
+
+    @abstractmethod
+    def _make_stream(self, language: str | None) -> StreamT:
+        """Make a stream that has not begun."""
+
+    @abstractmethod
+    def _begin(self, stream: StreamT) -> None:
+        """Register a stream and have it connect, at once if possible."""
 
     @classmethod
     def from_model_string(cls, model: str, **settings: Any) -> Self:
@@ -224,11 +234,12 @@ class BaseSTT(ABC, Generic[StreamT]):
     def _recording(self, pcm: Buffer, language: str | None) -> StreamT:
         """Open a stream that has all its audio; without any it is over at once, and nobody is dialled."""
         data = as_bytes(pcm)
-        stream = self.stream(language=language)
+        stream = self._make_stream(language)
         if len(data) > 1:
             stream._feed(data)
         else:
             stream._begin_close()
+        self._begin(stream)
         return stream
 
     def _joined(self, events: Iterable[SpeechEvent], language: str | None) -> SpeechEvent:

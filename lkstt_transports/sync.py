@@ -77,7 +77,6 @@ class SpeechStream(BaseStream[_Lot]):
         self._iterated = False
         # A daemon: a stream that nobody closed must not keep the program from ending.
         self._thread = threading.Thread(target=self._live, name="lkstt-stream", daemon=True)
-        self._begin = self._thread.start
 
     @property
     def stats(self) -> Stats:
@@ -300,16 +299,13 @@ class _Events:
 class STT(BaseSTT[SpeechStream]):
     """Speech-to-text through a LiveKit Inference gateway, for programs that block; any number of threads may use it."""
 
-    def stream(self, *, language: str | None = None) -> SpeechStream:
-        """Open a stream; it connects at once, in a thread of its own. ``language`` is for this stream alone.
-
-        Raises LocalProtocolError after ``aclose``.
-        """
+    def _make_stream(self, language: str | None) -> SpeechStream:
         connection = self._make_connection(language, time.monotonic())
-        stream = SpeechStream(connection, *self._link_by(WebSocketConnector))
+        return SpeechStream(connection, *self._link_by(WebSocketConnector))
+
+    def _begin(self, stream: SpeechStream) -> None:
         self._register(stream)
-        stream._begin()
-        return stream
+        stream._thread.start()
 
     def recognize(self, pcm: Buffer, *, language: str | None = None) -> SpeechEvent:
         """Transcribe a whole recording; give one final event with all its text and words.

@@ -79,11 +79,12 @@ class Stream(BaseStream[Lot]):
 
 
 class STT(BaseSTT[Stream]):
-    def stream(self, language: str | None = None) -> Stream:
-        stream = Stream(self._make_connection(language, 0.0))
+    def _make_stream(self, language: str | None) -> Stream:
+        return Stream(self._make_connection(language, 0.0))
+
+    def _begin(self, stream: Stream) -> None:
         self._register(stream)
         stream._start()
-        return stream
 
 
 def stt(model: str | None = "deepgram/nova-3", **settings: Any) -> STT:
