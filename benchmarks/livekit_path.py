@@ -11,10 +11,10 @@ import asyncio
 import sys
 from collections.abc import Awaitable, Callable
 from importlib import import_module
-from importlib.metadata import version
 from typing import Any
 
-from per_message import (
+from per_message import Case, child, derive
+from workload import (
     CREATED,
     FILE_SECONDS,
     FINAL_SECONDS,
@@ -23,9 +23,6 @@ from per_message import (
     MESSAGE_SECONDS,
     PUSH_SECONDS,
     UTTERANCE_SECONDS,
-    Case,
-    child,
-    derive,
     finals,
     interims,
     piece,
@@ -212,5 +209,4 @@ def without_turns(costs: dict[str, float]) -> None:
 
 
 if __name__ == "__main__":
-    packages = ("livekit-agents", "livekit", "aiohttp")
-    child(livekit_cases, {package: version(package) for package in packages}, sys.argv[1:], without_turns)
+    child(livekit_cases, ("livekit-agents", "livekit", "aiohttp"), sys.argv[1:], without_turns)

@@ -12,163 +12,32 @@ difference is what an item costs, so that nothing of starting or of counting is 
 from __future__ import annotations
 
 import argparse
-import ctypes
-import fcntl
-import gc
 import json
-import mmap
-import os
 import platform
-import shutil
-import struct
-import subprocess
 import sys
-import tempfile
 from binascii import b2a_base64
 from collections.abc import Callable, Iterable, Mapping
-from importlib.metadata import version
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
-ROOT = Path(__file__).resolve().parent.parent
-REPEATS = 2
-
-# The workload: 16 kHz mono, an interim every 200 ms, a final every 3 s.
-
-MESSAGE_SECONDS = 0.05
-MESSAGE_BYTES = 1600
-PUSH_SECONDS = 0.02
-FILE_SECONDS = 0.8
-"""A push of a file: 16 messages, which is what the core gives at a time."""
-FINAL_SECONDS = 0.2
-"""Audio before each final of the final's own figure: whole messages, and something for its usage event to tell."""
-UTTERANCE_SECONDS = 3.0
-INTERIMS = 14
-PCM = bytes((37 * i + (i >> 3)) % 251 for i in range(16 * MESSAGE_BYTES))
-
-
-def piece(seconds: float) -> bytes:
-    return PCM[: round(seconds / MESSAGE_SECONDS * MESSAGE_BYTES)]
-
-
-_WORDS = ("so", "then", "we", "could", "meet", "again", "on", "friday", "afternoon", "near", "the", "old", "station")
-
-
-def transcript(kind: str, number: int, end: float, seconds: float) -> str:
-    """A transcript of eight words that lie in the ``seconds`` up to session time ``end``, as a gateway writes it."""
-    start = end - seconds
-    words = [_WORDS[(number + i) % len(_WORDS)] for i in range(8)]
-    step = seconds / 8
-    message = {
-        "type": f"{kind}_transcript",
-        "session_id": "3f0c6a52-8a5e-4f5c-9a63-51f2ce4b1c9d",
-        "request_id": "stt_request_5b1f0c9e22d4",
-        "transcript": " ".join(words),
-        "language": "en",
-        "start": round(start, 3),
-        "duration": round(seconds, 3),
-        "confidence": 0.9871,
-        "words": [
-            {
-                "word": word,
-                "start": round(start + i * step, 3),
-                "end": round(start + (i + 1) * step, 3),
-                "confidence": round(0.9 + 0.01 * i, 3),
-            }
-            for i, word in enumerate(words)
-        ],
-    }
-    return json.dumps(message, separators=(",", ":"))
-
-
-CREATED = '{"type":"session.created","session_id":"3f0c6a52-8a5e-4f5c-9a63-51f2ce4b1c9d"}'
-LEAD_IN_SECONDS = 12.0
-"""Audio before anything is measured, with one turn in it: more than the core looks back."""
-
-
-def interims(end: float) -> list[str]:
-    """A few interims that differ, as those of a growing sentence do."""
-    return [transcript("interim", number, end, 2.4) for number in range(8)]
-
-
-def finals(count: int, end: float) -> list[str]:
-    """``count`` finals, each with the audio of its own before it; ``end`` is the session time before the first."""
-    return [transcript("final", n, end + FINAL_SECONDS * (n + 1), FINAL_SECONDS) for n in range(count)]
-
-
-def utterances(count: int, end: float) -> list[list[str]]:
-    """``count`` times the interims and the final of three seconds, each to come 200 ms after the one before it."""
-    return [
-        [
-            transcript(
-                "final" if i == INTERIMS else "interim", i, end + n * UTTERANCE_SECONDS + 0.2 * (i + 1), 0.2 * (i + 1)
-            )
-            for i in range(INTERIMS + 1)
-        ]
-        for n in range(count)
-    ]
-
-
-# Counting. Both counters count instructions of this process in user space, between two points.
-
-Counter = Callable[[Callable[[], None]], int]
-
-
-def hardware_counter() -> Counter | None:
-    """The processor's own counter, what ``perf stat -e instructions:u`` shows; None where there is none to be had."""
-    if sys.platform != "linux" or platform.machine() != "x86_64":
-        return None
-    perf_event_open, ioctl_enable, ioctl_disable, ioctl_reset = 298, 0x2400, 0x2401, 0x2403
-    disabled, pinned, exclude_kernel, exclude_hypervisor = 1 << 0, 1 << 2, 1 << 5, 1 << 6
-    flags = disabled | pinned | exclude_kernel | exclude_hypervisor
-    hardware, instructions = 0, 1
-    attributes = struct.pack("<IIQQQQQQQ", hardware, 64, instructions, 0, 0, 0, flags, 0, 0)
-    this_process, any_cpu, no_group = 0, -1, -1
-    fd = ctypes.CDLL(None, use_errno=True).syscall(
-        perf_event_open, attributes, this_process, any_cpu, no_group, ctypes.c_ulong(0)
-    )
-    if fd < 0:
-        return None
-
-    def count(run: Callable[[], None]) -> int:
-        fcntl.ioctl(fd, ioctl_reset, 0)
-        fcntl.ioctl(fd, ioctl_enable, 0)
-        run()
-        fcntl.ioctl(fd, ioctl_disable, 0)
-        return int(struct.unpack("<Q", os.read(fd, 8))[0])
-
-    return count
-
-
-# A client request as valgrind.h makes it on x86-64: the address of six words in rax, four rotations that cancel out,
-# and an exchange of rbx with itself. The processor does nothing; valgrind notices and does what the first word asks.
-_CLIENT_REQUEST = bytes.fromhex("4889f8 31d2 48c1c703 48c1c70d 48c1c73d 48c1c733 4887db 4889d0 c3")
-_CALLGRIND = ord("C") << 24 | ord("T") << 16
-_DUMP, _ZERO, _START = _CALLGRIND, _CALLGRIND + 1, _CALLGRIND + 4
-
-
-class Callgrind:
-    """Callgrind's counter, from inside of the process it runs; ``out`` is its output file."""
-
-    def __init__(self, out: str) -> None:
-        self._out = out
-        self._dumps = 0
-        self._code = mmap.mmap(-1, mmap.PAGESIZE, prot=mmap.PROT_READ | mmap.PROT_WRITE | mmap.PROT_EXEC)
-        self._code.write(_CLIENT_REQUEST)
-        address = ctypes.addressof(ctypes.c_char.from_buffer(self._code))
-        self._request = ctypes.CFUNCTYPE(ctypes.c_ulong, ctypes.c_void_p)(address)
-        self._ask(_START)
-
-    def __call__(self, run: Callable[[], None]) -> int:
-        self._ask(_ZERO)
-        run()
-        self._ask(_DUMP)
-        self._dumps += 1
-        with Path(f"{self._out}.{self._dumps}").open() as file:
-            return int(next(line for line in file if line.startswith("summary:")).split()[1])
-
-    def _ask(self, what: int) -> None:
-        self._request((ctypes.c_ulong * 6)(what))
+from counting import REPEATS, commit, cpu, freeze, has_processor, make_counter, measure, speed_packages, tell
+from workload import (
+    CREATED,
+    FILE_SECONDS,
+    FINAL_SECONDS,
+    INTERIMS,
+    LEAD_IN_SECONDS,
+    MESSAGE_BYTES,
+    MESSAGE_SECONDS,
+    PCM,
+    PUSH_SECONDS,
+    UTTERANCE_SECONDS,
+    finals,
+    interims,
+    piece,
+    transcript,
+    utterances,
+)
 
 
 class Case(NamedTuple):
@@ -181,28 +50,28 @@ class Case(NamedTuple):
 
 def child(
     cases: Callable[[], Mapping[str, Case]],
-    about: Mapping[str, str],
+    packages: Iterable[str],
     arguments: list[str],
     finish: Callable[[dict[str, float]], None],
 ) -> None:
-    """Count all cases and print what an item of each costs, after ``finish`` put the figures right.
-
-    ``arguments`` are a callgrind output file, or nothing where the processor counts.
-    """
+    """Count all cases and print what an item of each costs, after ``finish`` put the figures right."""
     made = cases()
-    gc.collect()
-    gc.freeze()
-    gc.disable()  # the collector would charge each side for the size of what it imported
-    counter = Callgrind(arguments[0]) if arguments else hardware_counter()
-    assert counter is not None
+    freeze()
+    counter = make_counter(arguments)
+
+    def count(run: Callable[[], None]) -> int:
+        counter.start()
+        run()
+        return counter.stop()
+
     costs = {}
     for name, case in made.items():
         case.prepare(case.items)()
-        few = counter(case.prepare(case.items))
-        many = counter(case.prepare(3 * case.items))
+        few = count(case.prepare(case.items))
+        many = count(case.prepare(3 * case.items))
         costs[name] = (many - few) / (2 * case.items)
     finish(costs)
-    print(json.dumps({"about": {"python": platform.python_version(), **about}, "costs": costs}))
+    tell(packages, costs)
 
 
 def derive(costs: dict[str, float]) -> None:
@@ -383,53 +252,9 @@ CHILDREN: Mapping[str, tuple[Callable[[], dict[str, Case]], Callable[[dict[str, 
 
 
 def own_child(name: str, arguments: list[str]) -> None:
-    packages = []
-    if name.endswith("_speed"):
-        packages = ["msgspec", "pybase64"]
-    else:
-        # None stops an import: the plain path is what runs without them.
-        sys.modules |= dict.fromkeys(("msgspec", "pybase64"))  # type: ignore[arg-type]  # import's documented None
+    packages = speed_packages(wanted=name.endswith("_speed"))
     cases, finish = CHILDREN[name]
-    child(cases, {package: version(package) for package in packages}, arguments, finish)
-
-
-# The parent.
-
-
-def run_child(command: list[str], *, hardware: bool) -> dict[str, Any]:
-    environment = {**os.environ, "PYTHONHASHSEED": "0", "PYTHONPATH": str(ROOT), "PYTHONDONTWRITEBYTECODE": "1"}
-    # Callgrind would count one instruction for each byte of a long string move; a processor does not.
-    environment["GLIBC_TUNABLES"] = "glibc.cpu.x86_rep_movsb_threshold=1000000000"
-    with tempfile.TemporaryDirectory() as directory:
-        if not hardware:
-            out = f"{directory}/out"
-            valgrind = ["valgrind", "-q", "--tool=callgrind", "--instr-atstart=no"]
-            command = [*valgrind, f"--callgrind-out-file={out}", *command, out]
-        done = subprocess.run(command, env=environment, stdout=subprocess.PIPE, text=True)
-    if done.returncode:
-        raise SystemExit(f"{' '.join(command)} ended with {done.returncode}")
-    result: dict[str, Any] = json.loads(done.stdout.splitlines()[-1])
-    return result
-
-
-def measure(sides: Mapping[str, list[str]], *, hardware: bool) -> dict[str, Any]:
-    """Run every side ``REPEATS`` times, in turns; give the mean of each figure and its spread."""
-    runs: dict[str, list[dict[str, float]]] = {side: [] for side in sides}
-    about = {}
-    for repeat in range(REPEATS):
-        for side, command in sides.items():
-            print(f"run {repeat + 1} of {REPEATS}: {side}", file=sys.stderr)
-            result = run_child(command, hardware=hardware)
-            about[side] = result["about"]
-            runs[side].append(result["costs"])
-    figures: dict[str, dict[str, dict[str, float]]] = {}
-    for side, all_costs in runs.items():
-        figures[side] = {}
-        for name in all_costs[0]:
-            values = [costs[name] for costs in all_costs]
-            mean = sum(values) / len(values)
-            figures[side][name] = {"instructions": round(mean), "spread": (max(values) - min(values)) / mean}
-    return {"about": about, "figures": figures}
+    child(cases, packages, arguments, finish)
 
 
 ITEMS = {
@@ -470,27 +295,12 @@ def table(figures: Mapping[str, Mapping[str, Mapping[str, float]]]) -> Iterable[
         yield f"| {' | '.join([name, *cells])} |"
 
 
-def cpu() -> str:
-    try:
-        lines = Path("/proc/cpuinfo").read_text().splitlines()
-    except OSError:
-        return platform.processor()
-    return next((line.partition(":")[2].strip() for line in lines if line.startswith("model name")), "unknown")
-
-
-def commit() -> str:
-    done = subprocess.run(["git", "-C", str(ROOT), "describe", "--always", "--dirty"], capture_output=True, text=True)
-    return done.stdout.strip() or "unknown"
-
-
 def main() -> None:
     parser = argparse.ArgumentParser(description="Instructions per audio message and transcript.")
     parser.add_argument("--livekit-python", metavar="PATH", help="an interpreter that has livekit-agents")
     parser.add_argument("--json", metavar="FILE", type=Path, help="write the figures here as well")
     options = parser.parse_args()
-    hardware = hardware_counter() is not None
-    if not hardware and not (shutil.which("valgrind") and platform.machine() == "x86_64"):
-        raise SystemExit("no hardware counter here: install valgrind (on x86-64)")
+    hardware = has_processor()
     sides = {side: [sys.executable, __file__, "--child", side] for side in ("core", "core_speed")}
     if options.livekit_python:
         sides["livekit"] = [options.livekit_python, str(Path(__file__).with_name("livekit_path.py"))]
