@@ -6,15 +6,16 @@ Nothing in here waits, and nothing knows what the messages mean.
 
 from __future__ import annotations
 
+import re
 import time
 from abc import ABC, abstractmethod
 from base64 import b64encode
 from collections import deque
-from collections.abc import Coroutine, Generator, Iterator
+from collections.abc import Coroutine, Generator
 from contextlib import suppress
 from functools import cache
 from http import HTTPStatus
-from http.client import HTTPException, HTTPResponse
+from http.client import HTTPException, HTTPResponse, IncompleteRead
 from io import BytesIO
 from logging import Logger
 from ssl import (
@@ -30,6 +31,7 @@ from typing import Any
 from urllib.parse import SplitResult, unquote, urlsplit
 
 from websockets.client import ClientProtocol
+from websockets.exceptions import PayloadTooBig, ProtocolError
 from websockets.frames import CloseCode, Frame, Opcode
 from websockets.uri import parse_uri
 
@@ -55,8 +57,15 @@ _DETAIL_BYTES = 4096  # of a refusal's body that are looked at
 _DEFAULT_PORTS = {"ws": 80, "wss": 443, "http": 80}
 _HTTP = b"HTTP/"
 _END_OF_HEAD = b"\r\n\r\n"
+_INTERIM = re.compile(rb"HTTP/1\.1 1(?!01)\d\d[ \r]")  # an answer that another one follows (RFC 9110 15.2)
 _NO_HTTP = "the answer was no HTTP"
 _NO_ANSWER = "the server closed the connection without an answer"
+# What the peer did to the rules of WebSocket, and how websockets tells it so.
+_FAULTS: dict[type[Exception], CloseCode] = {
+    ProtocolError: CloseCode.PROTOCOL_ERROR,
+    UnicodeDecodeError: CloseCode.INVALID_DATA,
+    PayloadTooBig: CloseCode.MESSAGE_TOO_BIG,
+}
 
 # websockets would write the request, and with it the token, to its log at level DEBUG.
 _SILENT = Logger("websockets.client")  # noqa: LOG001 (one that nobody can find and switch on)
@@ -86,19 +95,20 @@ class Dialer:
         self._proxy = proxy
 
     def begin(self, request: Request, max_message: int) -> WebSocket:
-        """Give a WebSocket to be; connect to its ``address`` and go on."""
+        """Give a WebSocket to be; connect to its ``address`` and go on.
+
+        Raises ConnectionError for a proxy whose URL cannot be.
+        """
         named = self._proxy or environment_proxy(request.url)
-        proxy = None if named is None else urlsplit(named)
-        if proxy is not None and proxy.scheme != "http":
-            raise ConnectionError("the proxy's URL has to begin with http://")
-        return WebSocket(request, max_message, self._ssl, proxy)
+        return WebSocket(request, max_message, self._ssl, _proxy(named) if named else None)
 
 
 class WebSocket:
     """One WebSocket, from the first byte of a TCP connection on.
 
-    After any call write what ``writes`` gives. Until ``opened``, ``feed`` raises what is wrong: UpgradeRefused for an
-    HTTP answer, TlsError for a certificate, an OSError for the rest. From then on ``receive`` tells it.
+    Once it is made, and after any call, write what ``writes`` gives. Until ``opened``, ``feed`` raises what is wrong:
+    UpgradeRefused for an HTTP answer, TlsError for a certificate, an OSError for the rest; leave it then. Once it is
+    ``opened``, ``feed`` raises nothing, and ``receive`` tells.
     """
 
     def __init__(self, request: Request, max_message: int, ssl: SSLContext | None, proxy: SplitResult | None) -> None:
@@ -110,14 +120,13 @@ class WebSocket:
         # No extensions: compression would cost more than it saves, and let a small message become a large one.
         self._protocol = ClientProtocol(parse_uri(request.url), max_size=max_message, logger=_SILENT)
         self._heard = bytearray()  # while opening: what nobody has read yet
-        self._ended = False  # while opening
         self._tunnel = b""  # the request for one
-        self._pieces: list[bytes | bytearray | memoryview] = []  # of a message in fragments
+        self._message = bytearray()  # what there is of it so far
         self._kind: type[Text | Binary] = Text  # of that message
         self._received: deque[Received] = deque()
         self._writing = False
-        self._closing = False  # by us
-        self._closed = False
+        self._ended = False  # nothing comes any more
+        self._closed = False  # and that was told
         self.opened = False
         """Whether the upgrade is done."""
         self._opening = self._open()
@@ -132,26 +141,18 @@ class WebSocket:
 
     def feed(self, data: bytes | bytearray) -> None:
         """Take what came from the network; nothing when it ended."""
-        ended = not data
-        if self._tls is not None:
-            try:
-                data = self._tls.decrypt(data)
-            except SSLError as error:
-                self._end(Closed(error=error))
-                return
-            ended = ended or self._tls.ended
-        if not self.opened:
-            self._heard += data
-            self._ended = ended
-            next(self._opening, None)
+        if self._ended:  # a word of farewell under TLS comes before the end of what carries it
             return
-        if data:
-            self._protocol.receive_data(data)
-        if ended:
-            self._protocol.receive_eof()
-        self._read_frames()
+        self._ended = not data
+        if self._tls is not None:
+            data = self._decrypt(self._tls, data)
+        if self.opened:
+            self._hear(data)
+        else:
+            self._heard += data
+            next(self._opening, None)
 
-    def writes(self) -> Iterator[bytes]:
+    def writes(self) -> Generator[bytes, None, None]:
         """Give what is to be written, piece by piece until there is no more.
 
         To one caller at a time: who comes while another one writes gets nothing, and the other one gets it all.
@@ -184,7 +185,6 @@ class WebSocket:
     def close(self, code: int) -> None:
         """Have a close frame sent; what the peer still says is received until its own comes."""
         self._protocol.send_close(code)
-        self._closing = True
 
     def receive(self) -> Received | None:
         """Give what has come, None when nothing has; after ``Closed`` nothing follows."""
@@ -198,27 +198,20 @@ class WebSocket:
             answer = yield from self._answer()
             if answer.status != HTTPStatus.OK:
                 raise ConnectionError(f"the proxy answered with HTTP {answer.status}")
-            del self._heard[: self._heard.index(_END_OF_HEAD) + len(_END_OF_HEAD)]
+            self._skip_head()
         if self._url.scheme == "wss":
             yield from self._secure()
-        upgrade = self._protocol.connect()
-        for name, value in self._request.headers:
-            upgrade.headers[name] = value
-        self._protocol.send_request(upgrade)
+        self._ask()
         answer = yield from self._answer()
         if answer.status != HTTPStatus.SWITCHING_PROTOCOLS:
-            detail = b""
-            with suppress(HTTPException):
-                detail = answer.read1(_DETAIL_BYTES)  # what came with the head, and nothing to wait for
             retry_after = retry_after_seconds(answer.getheader("Retry-After"), time.time())
-            raise UpgradeRefused(answer.status, retry_after, refusal_detail(detail))
+            raise UpgradeRefused(answer.status, retry_after, refusal_detail(_body(answer)))
         self._protocol.receive_data(self._heard)
+        self._heard.clear()
         if self._protocol.handshake_exc is not None:  # it said 101, and did not mean it
             raise UpgradeRefused(answer.status)
         self.opened = True
-        if self._ended:
-            self._protocol.receive_eof()
-        self._read_frames()
+        self._hear(b"")
 
     def _secure(self) -> Generator[None, None, None]:
         self._tls = tls = _Tls(self._ssl or _default_context(), self._url.hostname or "")
@@ -231,67 +224,89 @@ class WebSocket:
                 yield
         except SSLCertVerificationError as error:
             raise tls_error(error.verify_message or type(error).__name__) from error
-        self._heard += tls.decrypt(b"")
+        self._heard += self._decrypt(tls, b"")
+
+    def _ask(self) -> None:
+        upgrade = self._protocol.connect()
+        if any(name.lower() == "host" for name, _ in self._request.headers):
+            del upgrade.headers["Host"]
+        for name, value in self._request.headers:
+            upgrade.headers[name] = value
+        self._protocol.send_request(upgrade)
 
     def _answer(self) -> Generator[None, None, HTTPResponse]:
         """Wait for the head of an answer, and for no more: a body may never come."""
         heard = self._heard
-        while _END_OF_HEAD not in heard:
+        while _END_OF_HEAD not in heard or _INTERIM.match(heard):
+            if _END_OF_HEAD in heard:
+                self._skip_head()
+                continue
             if not heard.startswith(_HTTP[: len(heard)]) or len(heard) > _HEAD_BYTES:
                 raise ConnectionError(_NO_HTTP)
             if self._ended:
-                raise ConnectionError(_NO_ANSWER)
+                raise self._trouble or ConnectionError(_NO_ANSWER)
             yield
         answer = HTTPResponse(_Heard(bytes(heard)))  # type: ignore[arg-type] # all that it wants of a socket
         try:
             answer.begin()
-        except (HTTPException, ConnectionError):
+        except HTTPException:
             raise ConnectionError(_NO_HTTP) from None
         return answer
 
+    def _skip_head(self) -> None:
+        del self._heard[: self._heard.index(_END_OF_HEAD) + len(_END_OF_HEAD)]
+
+    def _decrypt(self, tls: _Tls, data: bytes | bytearray) -> bytes:
+        data = tls.decrypt(data)
+        self._ended = self._ended or tls.ended
+        return data
+
+    @property
+    def _trouble(self) -> SSLError | None:
+        return self._tls.error if self._tls is not None else None
+
     # Frames.
 
-    def _read_frames(self) -> None:
-        protocol = self._protocol
-        for frame in protocol.events_received():
-            if isinstance(frame, Frame) and not self._closed:
+    def _hear(self, data: bytes | bytearray) -> None:
+        self._protocol.receive_data(data)
+        for frame in self._protocol.events_received():
+            if isinstance(frame, Frame):
                 self._read_frame(frame)
-        if self._closed:
-            return
-        if protocol.close_rcvd is not None and protocol.parser_exc is None:
-            self._end(Closed(protocol.close_rcvd.code, protocol.close_rcvd.reason))
-        elif protocol.close_sent is not None and protocol.parser_exc is not None and not self._closing:
-            # The peer broke the rules, or sent too much: it was told so with this code.
-            self._end(Closed(protocol.close_sent.code, CLOSED_HERE))
-        elif protocol.parser_exc is not None:
-            self._end(Closed())
+        said, fault = self._protocol.close_rcvd, self._protocol.parser_exc
+        if said is not None:
+            self._tell(Closed(said.code, said.reason))
+        elif fault is not None:
+            self._tell(Closed(_FAULTS.get(type(fault), CloseCode.INTERNAL_ERROR), CLOSED_HERE))
+        if self._ended:
+            self._protocol.receive_eof()  # not before all is read: it may not fail any more after that
+            self._tell(Closed(error=self._trouble))
 
     def _read_frame(self, frame: Frame) -> None:
         if frame.opcode is Opcode.PONG:
-            self._received.append(Pong())
+            self._tell(Pong())
         elif frame.opcode in (Opcode.TEXT, Opcode.BINARY, Opcode.CONT):
             if frame.opcode is not Opcode.CONT:
                 self._kind = Text if frame.opcode is Opcode.TEXT else Binary
-            self._pieces.append(frame.data)
+            self._message += frame.data
             if frame.fin:
-                data = b"".join(self._pieces)
-                self._pieces.clear()
+                data = bytes(self._message)
+                self._message.clear()
                 self._read_message(data)
 
     def _read_message(self, data: bytes) -> None:
         if self._kind is Binary:
-            self._received.append(Binary(data))
+            self._tell(Binary(data))
             return
         try:
-            self._received.append(Text(data.decode()))
+            self._tell(Text(data.decode()))
         except UnicodeDecodeError:
             self._protocol.fail(CloseCode.INVALID_DATA)
-            self._end(Closed(CloseCode.INVALID_DATA, CLOSED_HERE))
+            self._tell(Closed(CloseCode.INVALID_DATA, CLOSED_HERE))
 
-    def _end(self, closed: Closed) -> None:
+    def _tell(self, received: Received) -> None:
         if not self._closed:
-            self._closed = True
-            self._received.append(closed)
+            self._closed = isinstance(received, Closed)
+            self._received.append(received)
 
 
 class StreamSocket(ABC):
@@ -325,8 +340,10 @@ class _Tls:
         self._outgoing = MemoryBIO()
         self._session = context.wrap_bio(self._incoming, self._outgoing, server_hostname=host)
         self._open = False
+        self._plain = bytearray()  # what could not be encrypted yet
         self.ended = False
-        """Whether the peer has said farewell."""
+        """Whether no more plaintext comes: the peer has said farewell, or there was an ``error``."""
+        self.error: SSLError | None = None
 
     def shake_hands(self) -> bool:
         """Go on with the handshake; tell whether it is done. Raises SSLError."""
@@ -336,20 +353,28 @@ class _Tls:
         return self._open
 
     def decrypt(self, data: bytes | bytearray) -> bytes:
-        """Take ciphertext and give plaintext, none before hands are shaken. Raises SSLError."""
+        """Take ciphertext and give plaintext, none before hands are shaken."""
         self._incoming.write(data)
-        plain = b""
-        with suppress(SSLWantReadError):
+        plain = bytearray()
+        try:
             while self._open and not self.ended:
                 piece = self._session.read(CHUNK)
                 plain += piece
                 self.ended = not piece
-        return plain
+        except SSLWantReadError:
+            pass
+        except SSLError as error:  # what came before it counts
+            self.error = error
+            self.ended = True
+        return bytes(plain)
 
     def encrypt(self, data: bytes) -> bytes:
         """Take plaintext and give all ciphertext that there is."""
-        if data:
-            self._session.write(data)
+        self._plain += data
+        if self._plain and self.error is None:
+            with suppress(SSLWantReadError):  # the peer wants to shake hands again first
+                self._session.write(self._plain)
+                self._plain.clear()
         return self._outgoing.read()
 
 
@@ -362,6 +387,27 @@ class _Heard:
     def makefile(self, _mode: str) -> BytesIO:
         """Be read."""
         return BytesIO(self._data)
+
+
+def _body(answer: HTTPResponse) -> bytes:
+    """Give what came of a body with the head, and nothing to wait for."""
+    try:
+        return answer.read(_DETAIL_BYTES)
+    except IncompleteRead as error:
+        return error.partial
+    except HTTPException:
+        return b""
+
+
+def _proxy(named: str) -> SplitResult:
+    try:
+        proxy = urlsplit(named)
+        usable = proxy.scheme == "http" and proxy.hostname and proxy.port != 0
+    except ValueError:
+        usable = False
+    if not usable:  # and it is not shown: there may be a password in it
+        raise ConnectionError("the proxy's URL has to begin with http:// and to name a host and no impossible port")
+    return proxy
 
 
 def _address(url: SplitResult) -> tuple[str, int]:
