@@ -27,100 +27,137 @@ the client, an error 400 and a close for the client's on the gateway.
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from enum import StrEnum
+from typing import Self
 
 from .machine import Row, Table, rows
 
 
-class LinkState(StrEnum):
+class Word(StrEnum):
+    """A word of the tables with its meaning, which ports and pages are made from."""
+
+    meaning: str
+
+    def __new__(cls, value: str, meaning: str) -> Self:
+        word = str.__new__(cls, value)
+        word._value_ = value
+        word.meaning = meaning
+        return word
+
+
+class LinkState(Word):
     """Where the transport is."""
 
-    IDLE = "idle"
-    CONNECTING = "connecting"
-    UP = "up"
-    DROPPING = "dropping"
-    BACKOFF = "backoff"
-    CLOSING = "closing"
-    DONE = "done"
+    IDLE = "idle", "Not started."
+    CONNECTING = "connecting", "A transport was asked for and has neither opened nor closed."
+    UP = "up", "A transport is open."
+    DROPPING = "dropping", "A transport was asked to close; its close will be followed by another attempt."
+    BACKOFF = "backoff", "There is no transport; the next attempt waits for the clock."
+    CLOSING = "closing", "A transport was asked to close; nothing follows its close."
+    DONE = "done", "The stream is over."
 
 
-class SessionState(StrEnum):
+class SessionState(Word):
     """What was said on the present transport."""
 
-    NEW = "new"
-    CREATING = "creating"
-    STREAMING = "streaming"
-    FINALIZING = "finalizing"
-    ENDED = "ended"
-    FAILED = "failed"
+    NEW = "new", "Nothing was said."
+    CREATING = "creating", "`session.create` was sent and nothing was heard yet; audio may follow at once."
+    STREAMING = "streaming", "The gateway answered, or audio followed the last finalize."
+    FINALIZING = "finalizing", "Nothing was spoken since the last `session.finalize`."
+    ENDED = "ended", "`session.close` or `session.closed` was said, or the stream ended well."
+    FAILED = "failed", "An `error` was said, the transport closed early, or the stream failed."
 
 
-class SpeechState(StrEnum):
+class SpeechState(Word):
     """Whether a turn is open."""
 
-    SILENT = "silent"
-    SPEAKING = "speaking"
+    SILENT = "silent", "No turn is open."
+    SPEAKING = "speaking", "A turn is open: START was told, END was not."
 
 
-class LinkEffect(StrEnum):
+class LinkEffect(Word):
     """What the link asks its owner to do."""
 
-    CONNECT = "connect"
-    """Ask for a transport."""
-    ARM_CONNECT = "arm_connect"
-    """Give the dial ``RetryPolicy.connect_timeout``."""
-    ARM_BACKOFF = "arm_backoff"
-    """Wait as long as the retry schedule says."""
-    ARM_CLOSE = "arm_close"
-    """Give the close ``Limits.close``."""
-    OPEN_SESSION = "open_session"
-    """Start a session on the transport that opened: forget the last one's clock, send ``session.create``, resume."""
-    LEAVE_SESSION = "leave_session"
-    """Say ``session.close`` if it still means something."""
-    DISCONNECT = "disconnect"
-    """Ask for a polite close; while dialling, abandon the dial."""
-    ABORT = "abort"
-    """The close took too long: cut the transport."""
-    REJOIN = "rejoin"
-    """The transport is gone: put sent but unacknowledged audio in front of the unsent."""
-    TELL_RETRY = "tell_retry"
-    """Tell the application that another attempt follows, when, and why."""
-    END = "end"
-    """Close an open turn, report the last usage, and say that the stream ended."""
-    FAIL = "fail"
-    """As END, with the failure."""
+    CONNECT = (
+        "connect",
+        "Ask for a transport: forget what broke the last, queue `connect` with the failures as `attempt`.",
+    )
+    ARM_CONNECT = "arm_connect", "Arm timer `connect` at now + `retry.connect_timeout`."
+    ARM_BACKOFF = "arm_backoff", "Arm timer `backoff` at now + the delay that the retry schedule gave."
+    ARM_CLOSE = "arm_close", "Cancel every timer of the transport, then arm `close` at now + `limits.close`."
+    OPEN_SESSION = (
+        "open_session",
+        (
+            "Start a session on the transport that opened: cancel `connect`, forget the last session's clock, step the "
+            "session table with `opened`, queue `session.create`, tell `resumed` after failures, arm liveness."
+        ),
+    )
+    LEAVE_SESSION = (
+        "leave_session",
+        (
+            "Step the session table with `client:session.close`; queue `session.close` where that row has an effect. A "
+            "ping that was due is not sent any more."
+        ),
+    )
+    DISCONNECT = "disconnect", "Queue a polite `disconnect` action; while dialling, it abandons the dial."
+    ABORT = (
+        "abort",
+        "The close took too long: drop all queued actions but a `connect`, and queue `disconnect` with `abort` true.",
+    )
+    REJOIN = (
+        "rejoin",
+        (
+            "The transport is gone: put sent but unacknowledged audio in front of the unsent; tell `audio_dropped` "
+            "(cause `unacknowledged`) for what of it is no longer kept."
+        ),
+    )
+    TELL_RETRY = "tell_retry", "Tell `reconnecting`: failures of this outage, delay, and the failure."
+    END = (
+        "end",
+        (
+            "Step the speech table with `stream_over`, cancel all timers, step the session table with `stream_ended` "
+            "and tell `stream_ended`; but where the finish expired unanswered, fail as the finish rules say."
+        ),
+    )
+    FAIL = (
+        "fail",
+        (
+            "Step the speech table with `stream_over`, cancel all timers, step the session table with `stream_failed` "
+            "and tell `stream_failed` with the fatal failure."
+        ),
+    )
 
 
-class SessionEffect(StrEnum):
+class SessionEffect(Word):
     """What a message means to its sender (send it) and to its receiver (pass it on)."""
 
-    CREATE = "create"
-    AUDIO = "audio"
-    UPDATE = "update"
-    FINALIZE = "finalize"
-    CLOSE = "close"
-    CREATED = "created"
-    HEAR = "hear"
-    """A start of speech or a transcript: step the speech table."""
-    FINALIZED = "finalized"
-    CLOSED = "closed"
-    ERROR = "error"
+    CREATE = "create", "Sender: send it. Gateway: tell `session_requested`."
+    AUDIO = "audio", "Sender: send it. Gateway: tell `audio_received`."
+    UPDATE = "update", "Sender: send it. Gateway: tell `settings_changed`."
+    FINALIZE = "finalize", "Sender: send it. Gateway: tell `finalize_requested`."
+    CLOSE = "close", "Sender: send it. Gateway: tell `close_requested`."
+    CREATED = "created", "Sender: send it. Client: note the session's id and tell `session_created`."
+    HEAR = (
+        "hear",
+        "Sender: send it. Client: an onset or a transcript: judge what it acknowledges, then step the speech table.",
+    )
+    FINALIZED = "finalized", "Sender: send it. Client: note it for the finish and tell `finalized`."
+    CLOSED = "closed", "Sender: send it. Client: the end, where the finish allows it; otherwise a break."
+    ERROR = "error", "Sender: send it. Client: a break, with the failure that the failure table gives for its code."
 
 
-class SpeechEffect(StrEnum):
+class SpeechEffect(Word):
     """What a turn asks to be told."""
 
-    START = "start"
-    INTERIM = "interim"
-    PREFLIGHT = "preflight"
-    USAGE = "usage"
-    """Seconds handed over since the last report, if any."""
-    FINAL = "final"
-    PROMOTE = "promote"
-    """Deliver the turn's last interim or preflight, if any, as a final marked ``promoted``."""
-    END = "end"
-    SETTINGS = "settings"
-    """Send the settings that waited for the end of the turn."""
+    START = "start", "Tell `start_of_speech`."
+    INTERIM = "interim", "Remember the transcript as the turn's last, and tell it in the place of an unread interim."
+    PREFLIGHT = "preflight", "Remember the transcript as the turn's last, and tell it."
+    USAGE = "usage", "Tell `recognition_usage`: seconds handed over since the last report, if any."
+    FINAL = "final", "Tell `final_transcript`."
+    PROMOTE = "promote", "Tell the turn's last interim or preflight, if any, as a final with `promoted` true."
+    END = "end", "Forget the turn's last transcript and tell `end_of_speech`."
+    SETTINGS = "settings", "Send the settings that waited for the end of the turn, if any and if a session is open."
 
 
 _L, _LE = LinkState, LinkEffect
@@ -241,3 +278,50 @@ SPEECH = Table(
 
 TABLES = (LINK, SESSION, SPEECH)
 """Everything the export, the sweep and the ports read."""
+
+TRIGGERS: Mapping[str, Mapping[str, str]] = {
+    "link": {
+        "start": "The application wants the stream to begin.",
+        "opened": "The transport opened.",
+        "connect_timeout": "Timer `connect` is due.",
+        "backoff_timeout": "Timer `backoff` is due.",
+        "close_timeout": "Timer `close` is due: the answer to a Disconnect is late.",
+        "broken": "The gateway sent an `error` or an early `session.closed` that another attempt may mend.",
+        "lost": "Timer `lost` is due: nothing was heard for too long.",
+        "finish": "Enough: by wish, because everything is finished, or for a failure that no attempt would mend.",
+        "closed_retry": "The transport closed; another attempt follows after a delay.",
+        "closed_again": "The transport closed because the token was refused; another attempt follows at once.",
+        "closed_end": "The transport closed, and the stream has ended.",
+        "closed_fail": "The transport closed, and no attempt would mend the failure.",
+    },
+    "session": {
+        "client:session.create": "The client sends `session.create`.",
+        "client:input_audio": "The client sends `input_audio`.",
+        "client:session.update": "The client sends `session.update`.",
+        "client:session.finalize": "The client sends `session.finalize`.",
+        "client:session.close": "The client sends `session.close`.",
+        "gateway:session.created": "The gateway sends `session.created`.",
+        "gateway:start_of_speech": "The gateway sends `start_of_speech`.",
+        "gateway:interim_transcript": "The gateway sends `interim_transcript`, whatever its text.",
+        "gateway:preflight_transcript": "The gateway sends `preflight_transcript`, whatever its text.",
+        "gateway:final_transcript": "The gateway sends `final_transcript`, whatever its text.",
+        "gateway:session.finalized": "The gateway sends `session.finalized`.",
+        "gateway:session.closed": "The gateway sends `session.closed`.",
+        "gateway:error": "The gateway sends `error`.",
+        "opened": "A transport opened.",
+        "closed": "The transport closed.",
+        "stream_ended": "The stream ended well; no transport is left.",
+        "stream_failed": "The stream failed; no transport is left.",
+    },
+    "speech": {
+        "gateway:start_of_speech": "`start_of_speech` came.",
+        "gateway:interim_transcript": "An interim with text came.",
+        "gateway:preflight_transcript": "A preflight with text came.",
+        "gateway:final_transcript": "A final with text came.",
+        "gateway:empty_transcript": "An interim or preflight without text came.",
+        "gateway:late_transcript": "An interim or preflight came about audio that an exact final already acknowledged.",
+        "gateway:empty_final": "A final without text came.",
+        "stream_over": "The stream is over; no transcript can follow.",
+    },
+}
+"""What each trigger says is the case, by table."""
