@@ -31,7 +31,7 @@ from typing import Any
 from urllib.parse import SplitResult, unquote, urlsplit
 
 from websockets.client import ClientProtocol
-from websockets.exceptions import PayloadTooBig, ProtocolError
+from websockets.exceptions import InvalidHeader, NegotiationError, PayloadTooBig, ProtocolError
 from websockets.frames import CloseCode, Frame, Opcode
 from websockets.uri import parse_uri
 
@@ -97,7 +97,7 @@ class Dialer:
     def begin(self, request: Request, max_message: int) -> WebSocket:
         """Give a WebSocket to be; connect to its ``address`` and go on.
 
-        Raises ConnectionError for a proxy whose URL cannot be.
+        Raises LocalProtocolError for a proxy that cannot be.
         """
         named = self._proxy or environment_proxy(request.url)
         return WebSocket(request, max_message, self._ssl, _proxy(named) if named else None)
@@ -204,12 +204,15 @@ class WebSocket:
         self._ask()
         answer = yield from self._answer()
         if answer.status != HTTPStatus.SWITCHING_PROTOCOLS:
-            retry_after = retry_after_seconds(answer.getheader("Retry-After"), time.time())
+            retry_after = retry_after_seconds(answer.headers.get("Retry-After"), time.time())
             raise UpgradeRefused(answer.status, retry_after, refusal_detail(_body(answer)))
         self._protocol.receive_data(self._heard)
         self._heard.clear()
-        if self._protocol.handshake_exc is not None:  # it said 101, and did not mean it
+        trouble = self._protocol.handshake_exc
+        if isinstance(trouble, InvalidHeader | NegotiationError):  # it said 101, and did not mean it
             raise UpgradeRefused(answer.status)
+        if trouble is not None:
+            raise ConnectionError(_NO_HTTP)
         self.opened = True
         self._hear(b"")
 
@@ -406,7 +409,11 @@ def _proxy(named: str) -> SplitResult:
     except ValueError:
         usable = False
     if not usable:  # and it is not shown: there may be a password in it
-        raise ConnectionError("the proxy's URL has to begin with http:// and to name a host and no impossible port")
+        raise LocalProtocolError(
+            "the proxy's URL has to begin with http:// and to name a host (and no impossible port): no other kind of "
+            "proxy can be used",
+            phase="configure",
+        )
     return proxy
 
 

@@ -323,6 +323,7 @@ def test_two_protocols_understand_each_other() -> None:
         ('403 Forbidden\r\nContent-Length: 18\r\n\r\n{"message":"nope"}', 403, None, "nope"),
         ('429 Slow\r\nRetry-After: 7\r\nContent-Length: 15\r\n\r\n{"hint":"wait"}', 429, 7.0, "wait"),
         ("429 Slow\r\nretry-after: Wed, 15 Nov 2023 12:01:30 GMT\r\n\r\n", 429, 90.0, ""),
+        ("429 Slow\r\nRetry-After: 7\r\nRetry-After: 9\r\n\r\n", 429, 7.0, ""),
         ("429 Slow\r\nRetry-After: soon\r\n\r\n<html>", 429, None, ""),
         (
             '403 No\r\nTransfer-Encoding: chunked\r\n\r\n8\r\n{"hint":\r\n7\r\n"apart"\r\n1\r\n}\r\n0\r\n\r\n',
@@ -374,10 +375,9 @@ def test_a_refusal_waits_for_no_body(secure: bool) -> None:
         {"accept": ""},
         {"lines": ["Sec-WebSocket-Extensions: permessage-deflate"]},
         {"lines": ["Sec-WebSocket-Protocol: chat"]},
-        {"lines": ["Connection Upgrade"]},
         {"lines": ["Upgrade: h2c"]},
     ],
-    ids=["wrong accept", "no accept", "extension", "subprotocol", "no header", "another upgrade"],
+    ids=["wrong accept", "no accept", "extension", "subprotocol", "another upgrade"],
 )
 def test_a_yes_that_is_none_is_a_refusal(change: dict[str, Any]) -> None:
     websocket = begin()
@@ -391,14 +391,32 @@ def test_a_yes_that_is_none_is_a_refusal(change: dict[str, Any]) -> None:
     assert far.hear() == b""
 
 
-@pytest.mark.parametrize("missing", ["Upgrade: websocket", "Connection: Upgrade", "HTTP/1.1"])
+@pytest.mark.parametrize("missing", ["Upgrade: websocket", "Connection: Upgrade"])
 def test_a_yes_without_what_belongs_to_it_is_a_refusal(missing: str) -> None:
     websocket = begin()
     far = Far(websocket)
-    answer = switching(far.hear()).replace(missing.encode(), b"HTTP/1.0" if missing == "HTTP/1.1" else b"X: y")
     with pytest.raises(UpgradeRefused) as caught:
-        far.say(answer)
+        far.say(switching(far.hear()).replace(missing.encode(), b"X: y"))
     assert caught.value.status == 101
+
+
+@pytest.mark.parametrize(
+    ("good", "bad"),
+    [
+        (b"HTTP/1.1", b"HTTP/1.0"),
+        (b"Upgrade: websocket", b"Upgrade websocket"),
+        (b"Upgrade: websocket", b"Upgrade : websocket"),
+        (b"Upgrade: websocket\r\n", b"Upgrade: websocket\n"),
+        (b"Upgrade: websocket", b"Upgrade: websocket\r\nX: " + b"y" * 20_000),
+    ],
+    ids=["version", "no colon", "space", "line", "too long"],
+)
+def test_a_yes_that_is_no_http_is_no_answer(good: bytes, bad: bytes) -> None:
+    websocket = begin()
+    far = Far(websocket)
+    with pytest.raises(ConnectionError, match=NO_HTTP):
+        far.say(switching(far.hear()).replace(good, bad))
+    assert not websocket.opened
 
 
 @pytest.mark.parametrize(
@@ -691,7 +709,7 @@ def test_a_proxy_that_cannot_be_is_told_without_its_password(
 ) -> None:
     if not given:
         monkeypatch.setenv("HTTPS_PROXY", proxy)
-    with pytest.raises(ConnectionError, match="http://") as caught:
+    with pytest.raises(LocalProtocolError, match="http://") as caught:
         begin(SECURE_URL, proxy=proxy if given else None)
     assert "pass-word" not in "".join(traceback.format_exception(caught.value))
 
