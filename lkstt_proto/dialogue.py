@@ -184,6 +184,20 @@ def load(source: Readable | Iterable[str]) -> Fixture:
     return _Reader(line).fixture(header, rest)
 
 
+def read_step(line: str, number: int, role: str) -> Step:
+    """Read one line after the first. Raises FixtureError for what is none, and names the line by ``number``."""
+    return _Reader(number).step(_parse(line, number), role)
+
+
+def read_results(actions: Any, events: Any, number: int) -> tuple[list[Any], list[Any]]:
+    """Bring actions and events that others wrote into the form that ``action_json`` and ``event_json`` give.
+
+    Raises FixtureError as ``read_step`` does.
+    """
+    reader = _Reader(number)
+    return reader.actions(actions), reader.events(events)
+
+
 def _parse(line: str, number: int) -> Any:
     try:
         return parse(line, _LINE_LIMIT)
@@ -323,8 +337,8 @@ class _Reader:
             args=args,
             take=None if "take" not in step else self.count(step["take"], "take"),
             raises=None if "raises" not in step else self.text(step["raises"], "raises"),
-            actions=tuple(self._action(item) for item in self.list(step.get("actions", []), "actions")),
-            events=tuple(self._event(item) for item in self.list(step.get("events", []), "events")),
+            actions=tuple(self.actions(step.get("actions", []))),
+            events=tuple(self.events(step.get("events", []))),
             looks=self.object(step.get("looks", {}), "looks", LOOKS[role]),
             states={name: step[name] for name in states if name in step},
             source={key: step[key] for key in ("at", *INPUTS, "args", "take") if key in step},
@@ -375,6 +389,12 @@ class _Reader:
         if isinstance(value.get("audio"), dict):
             value = {**value, "audio": b64encode(self.audio(value["audio"], "audio")).decode()}
         return encode_json(value).decode()
+
+    def actions(self, value: Any) -> list[Any]:
+        return [self._action(item) for item in self.list(value, "actions")]
+
+    def events(self, value: Any) -> list[Any]:
+        return [self._event(item) for item in self.list(value, "events")]
 
     def _action(self, value: Any) -> dict[str, Any]:
         action = self.object(value, "an action", _ACTIONS)

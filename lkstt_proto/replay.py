@@ -65,23 +65,34 @@ def run(fixture: Fixture) -> list[Mismatch]:
     stated: dict[str, Any] = {}
     for number, step in enumerate(fixture.steps, 1):
         stated |= step.states
-        expected = {
-            "raises": step.raises,
-            "actions": list(step.actions),
-            "events": list(step.events),
-            "looks": step.looks,
-            **stated,
-        }
-        got = stage.play(step)
-        _forget_texts(step.actions, got["actions"])
-        mismatches = [
-            Mismatch(fixture.name, number, step.line, step.at, *difference)
-            for field, value in expected.items()
-            if (difference := _difference(value, got[field], field, partial=field in ("events", "looks"))) is not None
-        ]
+        mismatches = compare(fixture.name, number, step, expectations(step, stated), stage.play(step))
         if mismatches:
             return mismatches
     return []
+
+
+def expectations(step: Step, stated: Mapping[str, Any]) -> dict[str, Any]:
+    """Say what is to happen in a step; ``stated`` is what was last said of the states and the deadline."""
+    return {
+        "raises": step.raises,
+        "actions": list(step.actions),
+        "events": list(step.events),
+        "looks": step.looks,
+        **stated,
+    }
+
+
+def compare(name: str, number: int, step: Step, expected: Mapping[str, Any], got: Mapping[str, Any]) -> list[Mismatch]:
+    """Give the first difference of each field of ``expected`` to what happened in a step of the fixture ``name``.
+
+    Sparse expectations, floats within ``TOLERANCE`` and JSON by value, as CONTRACT section 8 says.
+    """
+    _forget_texts(step.actions, got.get("actions", []))
+    return [
+        Mismatch(name, number, step.line, step.at, *difference)
+        for field, value in expected.items()
+        if (difference := _difference(value, got.get(field, NOTHING), field, partial=field in ("events", "looks")))
+    ]
 
 
 def complete(lines: Iterable[str]) -> list[str]:
