@@ -534,6 +534,7 @@ def test_an_interrupt_does_not_wait_for_the_recogniser_to_start(
         closed = 0
 
         async def start(self) -> None:
+            await asyncio.sleep(0.1)  # until the command waits for it
             os.kill(os.getpid(), number)
             await asyncio.Event().wait()
 

@@ -13,7 +13,7 @@ import click
 from ..audio_files import BLOCKS_PER_SECOND, DEFAULT_RATE, AudioFile
 from ..demo import demo_clip
 from .display import Display
-from .failure import Failure, say
+from .failure import Failure, interruptible, say
 from .formats import WRITERS
 from .output import Document, StandardOutput
 
@@ -25,7 +25,8 @@ def demo() -> None:
     The clip goes over a real socket to a gateway on this computer, whose recogniser is the real one too.
     """
     clip, text = demo_clip()
-    said, heard = text.split(), _transcribe(clip).split()
+    with interruptible():
+        said, heard = text.split(), _transcribe(clip).split()
     if not heard:
         raise Failure("nothing was recognised: reinstall with pip install --force-reinstall 'lkstt[local,cli]'")
     blocks = SequenceMatcher(None, said, heard, autojunk=False).get_matching_blocks()
@@ -39,10 +40,9 @@ def _transcribe(clip: bytes) -> str:
     from ..asyncio import STT
     from .job import Job, run_jobs
     from .local import local_gateway
-    from .running import interruptible
 
     name = "demo clip"
-    with interruptible(), Display() as display, local_gateway(workers=1) as settings:
+    with Display() as display, local_gateway(workers=1) as settings:
         job = Job(
             name=name,
             source=lambda: _open(name, clip),

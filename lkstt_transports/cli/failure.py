@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+import signal
+from collections.abc import Iterator
+from contextlib import contextmanager
+
 import click
 
 from .formats import printable
@@ -19,6 +23,18 @@ class Interrupted(Exception):
 
 class OutputClosed(Exception):
     """Nobody reads standard output any more: the command ends quietly."""
+
+
+@contextmanager
+def interruptible() -> Iterator[None]:
+    """Have Ctrl-C and SIGTERM raise `Interrupted` out of the block, wherever nothing better is done about them."""
+    before = signal.signal(signal.SIGTERM, signal.default_int_handler)
+    try:
+        yield
+    except KeyboardInterrupt:
+        raise Interrupted from None
+    finally:
+        signal.signal(signal.SIGTERM, before)
 
 
 def say(text: str) -> None:

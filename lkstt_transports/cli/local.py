@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Iterator
-from contextlib import asynccontextmanager, contextmanager
+import asyncio
+import threading
+from collections.abc import Iterator
+from concurrent.futures import Future
+from contextlib import contextmanager, suppress
 from typing import Any
-
-from anyio import CancelScope
-from anyio.from_thread import start_blocking_portal
 
 from ..gateway import LocalGateway, ServerLimits
 from ..gateway.recognizers import PocketsphinxRecognizer, RecognizerError
@@ -27,20 +27,48 @@ def local_gateway(*, workers: int) -> Iterator[dict[str, Any]]:
         recognizer=PocketsphinxRecognizer(workers=workers, limit=places),
         limits=ServerLimits(sessions=places, sessions_per_key=places),
     )
-    with start_blocking_portal() as portal, portal.wrap_async_context_manager(_running(gateway)):
-        yield {"base_url": gateway.base_url, "api_key": gateway.api_key, "api_secret": gateway.api_secret}
+    ready: Future[None] = Future()
+    over: Future[None] = Future()
+    begun = threading.Event()
 
+    def live() -> None:
+        begun.wait()
+        asyncio.run(_run(gateway, ready, over))
 
-@asynccontextmanager
-async def _running(gateway: LocalGateway) -> AsyncIterator[None]:
+    # Not anyio's portal, which an interrupt at the wrong moment leaves waiting for ever. A thread that was interrupted
+    # while it was started, and so is not waited for, does nothing.
+    thread = threading.Thread(target=live, name="lkstt-gateway", daemon=True)
+    thread.start()
     try:
+        begun.set()
         try:
-            await gateway.start()
+            ready.result()
         except RecognizerError as error:
             raise Failure(str(error)) from None
         except OSError as error:
             raise Failure(f"the local gateway cannot start ({error.strerror}): check the system's limits") from None
-        yield
+        yield {"base_url": gateway.base_url, "api_key": gateway.api_key, "api_secret": gateway.api_secret}
     finally:
-        with CancelScope(shield=True):  # also what an interrupted start leaves behind
-            await gateway.aclose()
+        over.set_result(None)
+        thread.join()
+
+
+async def _run(gateway: LocalGateway, ready: Future[None], over: Future[None]) -> None:
+    """Have the gateway run until it is over, which may be before it has started."""
+    serving = asyncio.create_task(_serve(gateway, ready))
+    asyncio.wrap_future(over).add_done_callback(lambda _: serving.cancel())
+    with suppress(asyncio.CancelledError):
+        await serving
+
+
+async def _serve(gateway: LocalGateway, ready: Future[None]) -> None:
+    try:
+        await gateway.start()
+    except Exception as error:  # for the thread that waits
+        ready.set_exception(error)
+        return
+    ready.set_result(None)
+    try:
+        await asyncio.Event().wait()
+    finally:
+        await gateway.aclose()

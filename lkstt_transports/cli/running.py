@@ -6,25 +6,13 @@ The command line's own code runs on anyio, so that one job serves the adapters o
 from __future__ import annotations
 
 import signal
-from collections.abc import AsyncIterator, Callable, Iterator
-from contextlib import ExitStack, asynccontextmanager, contextmanager, suppress
+from collections.abc import AsyncIterator, Callable
+from contextlib import ExitStack, asynccontextmanager, suppress
 
 from anyio import CancelScope, create_task_group, open_signal_receiver
 from anyio.abc import TaskGroup
 
 from .failure import Interrupted
-
-
-@contextmanager
-def interruptible() -> Iterator[None]:
-    """Have Ctrl-C and SIGTERM raise `Interrupted` out of the block, wherever nothing better is done about them."""
-    before = signal.signal(signal.SIGTERM, signal.default_int_handler)
-    try:
-        yield
-    except KeyboardInterrupt:
-        raise Interrupted from None
-    finally:
-        signal.signal(signal.SIGTERM, before)
 
 
 @asynccontextmanager

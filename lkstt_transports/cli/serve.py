@@ -11,7 +11,7 @@ import click
 
 from lkstt_proto import InsecureTransport
 
-from .failure import INTERRUPTED, Failure, emit, say
+from .failure import INTERRUPTED, Failure, emit, interruptible, say
 
 if TYPE_CHECKING:
     from ..gateway import LocalGateway
@@ -62,7 +62,6 @@ def serve(
 
     from ..gateway import LocalGateway
     from ..gateway.recognizers import PocketsphinxRecognizer
-    from .running import interruptible
 
     try:
         gateway = LocalGateway(

@@ -16,7 +16,7 @@ from lkstt_proto.handshake import resolve_credentials
 
 from ..audio_files import STANDARD_INPUT, AudioFile, open_audio
 from .display import Display
-from .failure import FAILED, Failure
+from .failure import FAILED, Failure, interruptible
 from .formats import WRITERS
 from .output import Document, NewFile, StandardOutput
 
@@ -82,7 +82,9 @@ def transcribe(context: click.Context, /, **options: Any) -> None:
       ffmpeg -i film.mp4 -ar 16000 -ac 1 -f s16le - | lkstt transcribe --local -
     """
     wishes = _check(_Wishes(**{**options, "kind": options["kind"] or _kind(options["output"])}))
-    if _transcribe(wishes):
+    with interruptible():
+        failed = _transcribe(wishes)
+    if failed:
         context.exit(FAILED)
 
 
@@ -120,13 +122,12 @@ def _transcribe(wishes: _Wishes) -> bool:
 
     from .adapters import BACKENDS, load_stt
     from .job import Job, run_jobs
-    from .running import interruptible
 
     rate = STTOptions(wishes.model, language=wishes.language).sample_rate
     stt = load_stt(wishes.transport)
     names = ["microphone"] if wishes.mic else list(wishes.files)
     jobs = min(wishes.jobs, len(names))
-    with interruptible(), ExitStack() as stack:
+    with ExitStack() as stack:
         display = stack.enter_context(Display())
         places = _places(wishes, names, display)
         settings: dict[str, Any] = {"base_url": wishes.base_url}
