@@ -9,7 +9,7 @@ import time
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager, suppress
 from http import HTTPStatus
-from ssl import CERT_REQUIRED, SSLContext, create_default_context
+from ssl import SSLContext, create_default_context
 from types import SimpleNamespace
 from typing import Any
 
@@ -18,7 +18,7 @@ from aiohttp import WSCloseCode, WSMsgType
 from aiohttp.connector import Connection
 from yarl import URL
 
-from lkstt_proto import LocalProtocolError, Request
+from lkstt_proto import Request
 from lkstt_transports.common import (
     CLOSED_HERE,
     Binary,
@@ -32,6 +32,8 @@ from lkstt_transports.common import (
     refusal_detail,
     retry_after_seconds,
     tls_error,
+    usable_proxy,
+    verifying,
 )
 
 _DETAIL_BYTES = 4096  # of an HTTP answer's body that are looked at
@@ -42,10 +44,10 @@ class AiohttpConnector:
     """Opens WebSockets with aiohttp; may be shared by any number of ``STT``s of one event loop.
 
     ``connector``: your own aiohttp connector, which stays yours to close; its ``ssl`` is not used. ``ssl``: a context
-    that trusts your private authority. ``proxy``: URL of an HTTP proxy; by default what ``HTTPS_PROXY`` and
+    that trusts your private authority. ``proxy``: ``http://`` URL of a proxy; by default what ``HTTPS_PROXY`` and
     ``NO_PROXY`` say, for ``wss://`` alone.
 
-    Raises LocalProtocolError for a context that does not verify.
+    Raises LocalProtocolError for a context that does not verify, and for a proxy that cannot be used.
     """
 
     def __init__(
@@ -55,14 +57,10 @@ class AiohttpConnector:
         ssl: SSLContext | None = None,
         proxy: str | None = None,
     ) -> None:
-        if ssl is not None and not (ssl.verify_mode is CERT_REQUIRED and ssl.check_hostname):
-            raise LocalProtocolError(
-                "the SSLContext verifies no certificates: load the private authority into it instead", phase="configure"
-            )
         self._given = connector
         self._own: aiohttp.TCPConnector | None = None
-        self._ssl = ssl
-        self._proxy = proxy
+        self._ssl = verifying(ssl)
+        self._proxy = proxy and usable_proxy(proxy)
 
     async def aclose(self) -> None:
         """Close what this object opened itself."""
@@ -107,7 +105,7 @@ class AiohttpConnector:
                 headers=request.headers,
                 ssl=self._context(),
                 proxy=self._proxy or environment_proxy(request.url),
-                max_msg_size=max_message,
+                max_msg_size=max_message + 1,  # which is one too many
                 autoclose=False,
                 autoping=False,
             )

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import json
 from contextlib import AbstractAsyncContextManager
+from ssl import CERT_REQUIRED, SSLContext
 from typing import Any, NamedTuple, Protocol
 from urllib.parse import urlsplit
 
-from lkstt_proto import Limits, Request, SttError, TlsError
+from lkstt_proto import Limits, LocalProtocolError, Request, SttError, TlsError
 from lkstt_proto.errors import safe_text
 
 CLOSED_HERE = "this end closed it"
@@ -135,7 +136,7 @@ def refusal_detail(body: bytes) -> str:
 def environment_proxy(url: str) -> str | None:
     """Give the proxy that ``HTTPS_PROXY`` and ``NO_PROXY`` name for a ``wss://`` URL, or None.
 
-    Plaintext takes no detour: a proxy would see the token.
+    Plaintext takes no detour: a proxy would see the token. Raises LocalProtocolError for one that cannot be used.
     """
     # The public proxy_bypass, which is all that typeshed knows, asks the system too, and may block.
     from urllib.request import getproxies_environment, proxy_bypass_environment  # type: ignore[attr-defined]
@@ -144,7 +145,32 @@ def environment_proxy(url: str) -> str | None:
     proxies = getproxies_environment()
     if parts.scheme != "wss" or proxy_bypass_environment(parts.netloc, proxies):
         return None
-    return proxies.get("https")
+    return usable_proxy(proxies["https"]) if proxies.get("https") else None
+
+
+def usable_proxy(url: str) -> str:
+    """Give the URL of a proxy back. Raises LocalProtocolError for one that cannot be used."""
+    try:
+        proxy = urlsplit(url)
+        usable = proxy.scheme == "http" and proxy.hostname and proxy.port != 0
+    except ValueError:
+        usable = False
+    if not usable:  # and it is not shown: there may be a password in it
+        raise LocalProtocolError(
+            "the proxy's URL has to begin with http:// and to name a host (and no impossible port): no other kind of "
+            "proxy can be used",
+            phase="configure",
+        )
+    return url
+
+
+def verifying(ssl: SSLContext | None) -> SSLContext | None:
+    """Give a context back. Raises LocalProtocolError for one that trusts everybody."""
+    if ssl is not None and not (ssl.verify_mode is CERT_REQUIRED and ssl.check_hostname):
+        raise LocalProtocolError(
+            "the SSLContext verifies no certificates: load the private authority into it instead", phase="configure"
+        )
+    return ssl
 
 
 def largest_message(limits: Limits) -> int:

@@ -19,7 +19,6 @@ from http.client import HTTPException, HTTPResponse, IncompleteRead
 from io import BytesIO
 from logging import Logger
 from ssl import (
-    CERT_REQUIRED,
     MemoryBIO,
     SSLCertVerificationError,
     SSLContext,
@@ -35,7 +34,7 @@ from websockets.exceptions import InvalidHeader, NegotiationError, PayloadTooBig
 from websockets.frames import CloseCode, Frame, Opcode
 from websockets.uri import parse_uri
 
-from lkstt_proto import LocalProtocolError, Request
+from lkstt_proto import Request
 from lkstt_transports.common import (
     CLOSED_HERE,
     Binary,
@@ -48,6 +47,8 @@ from lkstt_transports.common import (
     refusal_detail,
     retry_after_seconds,
     tls_error,
+    usable_proxy,
+    verifying,
 )
 
 CHUNK = 65_536
@@ -55,6 +56,8 @@ CHUNK = 65_536
 _HEAD_BYTES = 65_536  # of an answer to the upgrade request; an honest one has some hundred
 _DETAIL_BYTES = 4096  # of a refusal's body that are looked at
 _DEFAULT_PORTS = {"ws": 80, "wss": 443, "http": 80}
+# Frames that may wait behind a write that is stuck. Ours are few, since there is one writer: it is pongs that pile up.
+_MOST_UNWRITTEN = 4096
 _HTTP = b"HTTP/"
 _END_OF_HEAD = b"\r\n\r\n"
 _INTERIM = re.compile(rb"HTTP/1\.1 1(?!01)\d\d[ \r]")  # an answer that another one follows (RFC 9110 15.2)
@@ -83,24 +86,20 @@ class Dialer:
     ``ssl``: a context that trusts your private authority. ``proxy``: ``http://`` URL of a proxy; by default what
     ``HTTPS_PROXY`` and ``NO_PROXY`` say, for ``wss://`` alone.
 
-    Raises LocalProtocolError for a context that does not verify.
+    Raises LocalProtocolError for a context that does not verify, and for a proxy that cannot be used.
     """
 
     def __init__(self, *, ssl: SSLContext | None = None, proxy: str | None = None) -> None:
-        if ssl is not None and not (ssl.verify_mode is CERT_REQUIRED and ssl.check_hostname):
-            raise LocalProtocolError(
-                "the SSLContext verifies no certificates: load the private authority into it instead", phase="configure"
-            )
-        self._ssl = ssl
-        self._proxy = proxy
+        self._ssl = verifying(ssl)
+        self._proxy = proxy and usable_proxy(proxy)
 
     def begin(self, request: Request, max_message: int) -> WebSocket:
         """Give a WebSocket to be; connect to its ``address`` and go on.
 
-        Raises LocalProtocolError for a proxy that cannot be.
+        Raises LocalProtocolError when the environment names a proxy that cannot be used.
         """
-        named = self._proxy or environment_proxy(request.url)
-        return WebSocket(request, max_message, self._ssl, _proxy(named) if named else None)
+        proxy = self._proxy or environment_proxy(request.url)
+        return WebSocket(request, max_message, self._ssl, urlsplit(proxy) if proxy else None)
 
 
 class WebSocket:
@@ -275,6 +274,8 @@ class WebSocket:
         for frame in self._protocol.events_received():
             if isinstance(frame, Frame):
                 self._read_frame(frame)
+        if len(self._protocol.writes) > _MOST_UNWRITTEN:
+            self._tell(Closed(error=ConnectionError("the peer asks without end and takes no answer")))
         said, fault = self._protocol.close_rcvd, self._protocol.parser_exc
         if said is not None:
             self._tell(Closed(said.code, said.reason))
@@ -400,21 +401,6 @@ def _body(answer: HTTPResponse) -> bytes:
         return error.partial
     except HTTPException:
         return b""
-
-
-def _proxy(named: str) -> SplitResult:
-    try:
-        proxy = urlsplit(named)
-        usable = proxy.scheme == "http" and proxy.hostname and proxy.port != 0
-    except ValueError:
-        usable = False
-    if not usable:  # and it is not shown: there may be a password in it
-        raise LocalProtocolError(
-            "the proxy's URL has to begin with http:// and to name a host (and no impossible port): no other kind of "
-            "proxy can be used",
-            phase="configure",
-        )
-    return proxy
 
 
 def _address(url: SplitResult) -> tuple[str, int]:

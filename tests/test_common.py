@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+from ssl import CERT_NONE, create_default_context
+
 import pytest
 
-from lkstt_proto import Limits
+from lkstt_proto import Limits, LocalProtocolError
 from lkstt_transports.common import (
     UpgradeRefused,
     closing_facts,
@@ -13,6 +15,8 @@ from lkstt_transports.common import (
     refusal_detail,
     retry_after_seconds,
     tls_error,
+    usable_proxy,
+    verifying,
 )
 
 NOON = 1_700_049_600.0  # Wed, 15 Nov 2023 12:00:00 GMT
@@ -84,3 +88,34 @@ def test_the_proxy_is_for_tls_and_for_hosts_not_excepted(name: str, monkeypatch:
     monkeypatch.setenv("NO_PROXY", "other.example, gateway.example")
     assert environment_proxy("wss://gateway.example/v1/stt") is None
     assert environment_proxy("wss://third.example/v1/stt") == "http://proxy.example:3128"
+
+
+@pytest.mark.parametrize("url", ["https://proxy:1", "socks5://proxy", "proxy:3128", "http://", "http://a:99999", ""])
+def test_a_proxy_that_cannot_be_used_is_told_without_being_shown(url: str) -> None:
+    with pytest.raises(LocalProtocolError) as caught:
+        usable_proxy(url.replace("proxy", "user:word@proxy"))
+    assert "word" not in str(caught.value)
+
+
+def test_a_proxy_that_can_be_used_is() -> None:
+    assert usable_proxy("http://user:word@proxy.example") == "http://user:word@proxy.example"
+
+
+def test_a_context_has_to_verify() -> None:
+    context = create_default_context()
+    assert verifying(context) is context
+    assert verifying(None) is None
+    context.check_hostname = False
+    with pytest.raises(LocalProtocolError):
+        verifying(context)
+    context.verify_mode = CERT_NONE
+    with pytest.raises(LocalProtocolError):
+        verifying(context)
+
+
+def test_of_a_group_the_error_that_tells_most_counts() -> None:
+    refused = UpgradeRefused(429, 7.0, "later")
+    group = ExceptionGroup("outer", [OSError("pipe"), ExceptionGroup("inner", [ValueError(), refused])])
+    assert closing_facts(group) == {"http_status": 429, "retry_after": 7.0, "reason": "later"}
+    pipe = OSError("pipe")
+    assert closing_facts(ExceptionGroup("outer", [pipe, ValueError()])) == {"error": pipe}

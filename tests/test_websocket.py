@@ -1068,3 +1068,18 @@ def test_whatever_comes_once_it_is_open_ends_in_one_closed(data: bytes, sizes: l
     received = told(websocket)
     assert [type(item) for item in received].count(Closed) == 1
     assert isinstance(received[-1], Closed)
+
+
+def test_pongs_do_not_pile_up_behind_a_write_that_is_stuck() -> None:
+    websocket, _ = opened()
+    websocket.send_text(b"{}")
+    writer = websocket.writes()
+    next(writer)  # and never comes back
+    websocket.feed(frame(TEXT, b"{}") + frame(PING) * 4000)
+    assert told(websocket) == [Text("{}")]
+    websocket.feed(frame(PING) * 4000 + frame(TEXT, b"{}"))
+    message, end = told(websocket)
+    assert message == Text("{}")
+    assert isinstance(end, Closed)
+    assert isinstance(end.error, ConnectionError)
+    assert len(next(writer)) < 100_000
