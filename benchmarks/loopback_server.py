@@ -10,8 +10,10 @@ import asyncio
 import json
 from base64 import b64decode
 from collections.abc import Iterator
+from contextlib import suppress
 
 from websockets.asyncio.server import ServerConnection, serve
+from websockets.exceptions import ConnectionClosed
 from workload import CREATED, INTERIMS, UTTERANCE_SECONDS, transcript, utterances
 
 RATE = 16000
@@ -30,6 +32,11 @@ def lines() -> Iterator[tuple[int, str]]:
 
 async def visit(websocket: ServerConnection) -> None:
     """Serve one session; pings are answered by the library."""
+    with suppress(ConnectionClosed):  # a bare client leaves without a word
+        await converse(websocket)
+
+
+async def converse(websocket: ServerConnection) -> None:
     samples = 0
     script = lines()
     due, line = next(script)
