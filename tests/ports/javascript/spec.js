@@ -1,0 +1,9 @@
+// The exported specification, read at run time: tables, constants, failures, errors, models and languages.
+
+import { readFileSync } from 'node:fs';
+
+const path = process.argv[2] ?? new URL('../../../lkstt_proto/spec/machine.json', import.meta.url);
+
+export const { tables, timers, constants, failures, errors, roles, catalogue, languages } = JSON.parse(
+  readFileSync(path, 'utf8'),
+);
