@@ -37,12 +37,12 @@ _ABOUT = {
         "and `drain`, the end of the stream cancels all."
     ),
     "messages": (
-        "A field that is absent or null has its default. What a receiver mends or leaves out is a *problem*; the rest of "
-        "the message counts all the same. What a gateway *refuses* it answers with `error` 400."
+        "A field that is absent or null has its default. What a receiver mends or leaves out is a *problem*; the rest "
+        "of the message counts all the same. What a gateway *refuses* it answers with `error` 400."
     ),
     "errors": (
-        "Every error knows `retryable`, `phase` (`configure`, `connect`, `session`, `finalize`, `close` or empty), and, "
-        "where it applies, `close_code`, `http_status`, `session_id`, `retry_after`; a `GatewayError` its `code`."
+        "Every error knows `retryable`, `phase` (`configure`, `connect`, `session`, `finalize`, `close` or empty), "
+        "and, where it applies, `close_code`, `http_status`, `session_id`, `retry_after`; a `GatewayError` its `code`."
     ),
 }
 

@@ -66,8 +66,8 @@ KINDS: Mapping[str, Kind] = {
     "metadata": Kind(
         {"type": "object", "$ref": "#/$defs/sound"},
         "An object, passed on as it is; empty is absent. Mended, with a problem: each lone surrogate in any text or "
-        "key, at any depth, becomes U+FFFD; a key that then equals another gets `~2`, `~3` and so on behind it. No object: "
-        "absent, with a problem.",
+        "key, at any depth, becomes U+FFFD; a key that then equals another gets `~2`, `~3` and so on behind it. "
+        "No object: absent, with a problem.",
     ),
     "words": Kind(
         {"type": "array", "maxItems": _LIMITS.words},
@@ -96,7 +96,7 @@ KINDS: Mapping[str, Kind] = {
     ),
     "settings": Kind(
         {"type": "object", "$ref": "#/$defs/sound"},
-        "An object, mended as `metadata`. Null is empty. No object: refused.",
+        "An object, mended as `metadata`, all of it at once. Null is empty. No object: refused.",
         nullable=False,
     ),
     "model": Kind(
@@ -342,6 +342,4 @@ def _value(item: Field) -> dict[str, Any]:
 
 
 def _nullable(value: dict[str, Any]) -> dict[str, Any]:
-    if "const" in value:
-        return {"enum": [value["const"], None]}
     return {**value, "type": [value["type"], "null"]}

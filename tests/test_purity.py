@@ -27,7 +27,7 @@ PURE = {
 # Brought in where they are used, because of what they drag in: sockets, cryptography, temporary files.
 DEFERRED = {
     "jwt": {"handshake.py"},
-    "importlib": {"catalogue.py", "language.py", "dialogue.py"},
+    "importlib": {"catalogue.py", "language.py", "dialogue.py", "export.py"},
 }
 # Found at import or done without.
 OPTIONAL = {"msgspec": {"speed.py"}, "pybase64": {"speed.py"}}
