@@ -18,14 +18,17 @@ BACKENDS = {"asyncio": "asyncio", "trio": "trio", "anyio": "asyncio", "sync": "a
 """The event loop that anyio runs for each."""
 
 
-def load_stt(transport: str) -> Callable[..., Any]:
-    """Give what makes an `STT`. Raises `Failure` when a package of its extra is missing."""
+def load_stt(transport: str, adapt: Callable[[Any], Any] = lambda stt: stt) -> Callable[..., Any]:
+    """Give what makes an `STT`; `adapt` may put another class in its place.
+
+    Raises `Failure` when a package of its extra is missing.
+    """
     try:
         adapter = import_module(f"lkstt_transports.{transport}")
     except ModuleNotFoundError as error:
         package = str(error.name).partition(".")[0]
         raise Failure(f"--transport {transport} needs {package}: pip install 'lkstt[{transport}]'") from None
-    make: Callable[..., Any] = adapter.STT
+    make: Callable[..., Any] = adapt(adapter.STT)
     return partial(_ThreadedSTT, make) if transport == "sync" else make
 
 

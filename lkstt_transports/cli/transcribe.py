@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Callable
 from contextlib import ExitStack
 from functools import partial
 from pathlib import Path
@@ -24,7 +25,7 @@ _TRANSPORTS = ("asyncio", "trio", "anyio", "sync")
 
 
 @frozen(kw_only=True)
-class _Wishes:
+class Wishes:
     """The command line, checked."""
 
     files: tuple[str, ...]
@@ -81,19 +82,20 @@ def transcribe(context: click.Context, /, **options: Any) -> None:
       lkstt transcribe --format json --word-timestamps --output talk.json talk.wav
       ffmpeg -i film.mp4 -ar 16000 -ac 1 -f s16le - | lkstt transcribe --local -
     """
-    wishes = _check(_Wishes(**{**options, "kind": options["kind"] or _kind(options["output"])}))
+    wishes = check(Wishes(**{**options, "kind": options["kind"] or kind_of(options["output"])}))
     with interruptible():
-        failed = _transcribe(wishes)
+        failed = carry_out(wishes)
     if failed:
         context.exit(FAILED)
 
 
-def _kind(output: Path | None) -> str:
+def kind_of(output: Path | None) -> str:
+    """Choose the form of the transcript by the name of its file."""
     suffix = output.suffix.removeprefix(".").lower() if output else ""
     return suffix if suffix in WRITERS else "txt"
 
 
-def _check(wishes: _Wishes) -> _Wishes:
+def check(wishes: Wishes) -> Wishes:
     """Refuse what contradicts itself. Raises `click.UsageError`, and `Failure` for what is not there."""
     if wishes.mic == bool(wishes.files):
         raise click.UsageError("Name files, - for standard input, or --mic" + " alone" * wishes.mic)
@@ -115,8 +117,11 @@ def _check(wishes: _Wishes) -> _Wishes:
     return wishes
 
 
-def _transcribe(wishes: _Wishes) -> bool:
-    """Do it all; give whether a file failed that the others could do without."""
+def carry_out(wishes: Wishes, adapt: Callable[[Any], Any] = lambda stt: stt) -> bool:
+    """Do it all; give whether a file failed that the others could do without.
+
+    `adapt` may put another class in the place of the transport's `STT`.
+    """
     # An event loop is not for those who ask for --help.
     import anyio
 
@@ -124,7 +129,7 @@ def _transcribe(wishes: _Wishes) -> bool:
     from .job import Job, run_jobs
 
     rate = STTOptions(wishes.model, language=wishes.language).sample_rate
-    stt = load_stt(wishes.transport)
+    stt = load_stt(wishes.transport, adapt)
     names = ["microphone"] if wishes.mic else list(wishes.files)
     jobs = min(wishes.jobs, len(names))
     with ExitStack() as stack:
@@ -162,7 +167,7 @@ def _open_microphone(rate: int) -> AudioFile:
     return open_microphone(rate)
 
 
-def _places(wishes: _Wishes, names: list[str], display: Display) -> list[tuple[Document, int]]:
+def _places(wishes: Wishes, names: list[str], display: Display) -> list[tuple[Document, int]]:
     """Give the document of each file, and its place in there."""
     kind = WRITERS[wishes.kind]
     if wishes.output_dir is None:
