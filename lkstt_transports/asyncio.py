@@ -12,7 +12,6 @@ from collections.abc import Coroutine
 from typing import TYPE_CHECKING, Any, Self
 
 from lkstt_proto import Connection, Event, Request, SpeechEvent
-from lkstt_proto.audio import as_bytes
 from lkstt_transports.aiohttp_connector import AiohttpConnector
 from lkstt_transports.base import AsyncSTT
 from lkstt_transports.common import Connector, Socket
@@ -25,7 +24,6 @@ if TYPE_CHECKING:
 
 __all__ = ["STT", "AiohttpConnector", "SpeechStream"]
 
-_PUSHES_PER_TURN = 16  # pushes that need no writing, after which other tasks get a turn nevertheless
 # Turns of the loop between a timer and its judgement, so that what the socket already holds is heard first. Three do
 # for every loop: timers may run before sockets are read, and a reader wakes a turn after that.
 _TURNS_TO_HEAR = 3
@@ -56,16 +54,13 @@ class SpeechStream(AsyncStream[_Lot]):
         self._loop = asyncio.get_running_loop()
         self._tasks: set[asyncio.Task[Any]] = set()
         self._link_task: asyncio.Task[None] | None = None
-        self._pushes = 0
         self._timer: asyncio.Handle | None = None
 
     async def push_audio(self, pcm: Buffer) -> None:
-        rest = self._push(as_bytes(pcm))
-        while rest:
+        while rest := self._push(pcm):
+            pcm = rest
             await self._moved.park()
-            rest = self._push(rest)
-        self._pushes += 1
-        if self._connection.pending or self._pushes % _PUSHES_PER_TURN == 0:
+        if self._turn_due():
             await asyncio.sleep(0)
 
     async def __anext__(self) -> SpeechEvent:
@@ -82,7 +77,7 @@ class SpeechStream(AsyncStream[_Lot]):
         self._begin_close()
         try:
             while not self._connection.finished:
-                await self._moved.park()
+                await self._done.park()
         finally:
             tasks = set(self._tasks)
             for task in tasks:

@@ -23,11 +23,15 @@ from lkstt_proto import (
     Request,
     Stats,
 )
+from lkstt_proto.audio import as_bytes
 from lkstt_proto.settings import Unchanged
 from lkstt_transports.common import Binary, Pong, Received, Text, closing_facts
 
 if TYPE_CHECKING:
     from typing_extensions import Buffer
+
+
+_PUSHES_PER_TURN = 16  # pushes that give nothing to send, after which others get a turn nevertheless
 
 
 class Lot(Protocol):
@@ -66,7 +70,10 @@ class BaseStream(ABC, Generic[LotT]):
         self._feeding = False
         self._work = lot()  # for the writer: there is something to take
         self._news = lot()  # for readers: there are events, or never will be
-        self._moved = lot()  # for everybody else: look again
+        self._moved = lot()  # for who waits for room, or to be read: look again
+        self._done = lot()  # for who waits for the end of the stream
+        self._pushes = 0
+        self._busy = False  # at the last look there was something to send
 
     # What an adapter brings.
 
@@ -147,11 +154,24 @@ class BaseStream(ABC, Generic[LotT]):
         self._connection.offer_options(self._now(), **changes)
         self._act()
 
-    def _push(self, data: memoryview) -> memoryview:
+    def _push(self, pcm: Buffer) -> Buffer:
         """Push what there is room for; give the rest, which has to wait."""
-        room = self._connection.room
-        self.push_audio_nowait(data[:room])
-        return data[room:]
+        connection = self._connection
+        if connection.error is not None:
+            self._raise_failure()
+        data: bytes | memoryview = pcm if isinstance(pcm, bytes) else as_bytes(pcm)
+        rest: bytes | memoryview = b""
+        if len(data) > (room := connection.room):
+            whole = memoryview(data)
+            data, rest = whole[:room], whole[room:]
+        connection.send_audio(data, self._now())
+        self._act()
+        return rest
+
+    def _turn_due(self) -> bool:
+        """Tell after a push whether others should have a turn now: who writes, or anybody after so many pushes."""
+        self._pushes += 1
+        return self._busy or self._pushes % _PUSHES_PER_TURN == 0
 
     def _feed(self, data: memoryview) -> None:
         """Push all of it as room comes, and end the input behind it."""
@@ -225,7 +245,8 @@ class BaseStream(ABC, Generic[LotT]):
 
     def _act(self) -> None:
         connection = self._connection
-        if connection.pending:
+        self._busy = connection.pending
+        if self._busy:
             if self._socket is not None and not self._writing:
                 self._wake_writer()
             else:
@@ -277,6 +298,8 @@ class BaseStream(ABC, Generic[LotT]):
         deadline = self._connection.deadline
         if deadline is None:
             deadline = inf
+            if self._connection.finished:
+                self._done.unpark_all()
         # A timer that goes off too early is harmless, and cheaper than a new one.
         if self._armed is None or deadline < self._armed or deadline == inf > self._armed:
             self._armed = deadline

@@ -15,10 +15,9 @@ from math import inf
 from typing import TYPE_CHECKING, Self
 
 import trio
-from trio.lowlevel import ParkingLot, checkpoint
+from trio.lowlevel import ParkingLot, checkpoint, checkpoint_if_cancelled
 
 from lkstt_proto import Connection, Event, LocalProtocolError, Request, SpeechEvent
-from lkstt_proto.audio import as_bytes
 from lkstt_transports.base import AsyncSTT
 from lkstt_transports.common import Closed, Connector, Received, Socket
 from lkstt_transports.stream import AsyncStream
@@ -76,11 +75,13 @@ class SpeechStream(AsyncStream[ParkingLot], _Home):
         self._gone: trio.Event | None = None  # once it lives: it lives no more
 
     async def push_audio(self, pcm: Buffer) -> None:
-        rest = self._push(as_bytes(pcm))
-        while rest:
+        while rest := self._push(pcm):
+            pcm = rest
             await self._park(self._moved)
-            rest = self._push(rest)
-        await checkpoint()
+        if self._turn_due():
+            await checkpoint()
+        else:
+            await checkpoint_if_cancelled()
 
     async def __anext__(self) -> SpeechEvent:
         while not isinstance(event := await self._next_event(), SpeechEvent):
@@ -104,7 +105,7 @@ class SpeechStream(AsyncStream[ParkingLot], _Home):
             return
         try:
             while not self._connection.finished:
-                await self._moved.park()
+                await self._done.park()
         finally:
             self._life.cancel()
             with trio.CancelScope(shield=True):
@@ -145,7 +146,7 @@ class SpeechStream(AsyncStream[ParkingLot], _Home):
                     self._start()
                     self._nursery.start_soon(self._clock)
                     while not self._connection.finished:
-                        await self._moved.park()
+                        await self._done.park()
                     self._nursery.cancel_scope.cancel()
         finally:
             gone.set()
