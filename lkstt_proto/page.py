@@ -33,8 +33,8 @@ _ABOUT = {
     ),
     "speech": "The turn. It belongs to the stream and not to the session: a cut neither begins nor ends one.",
     "timers": (
-        "In the order in which due ones are judged. Effect `arm_close` and a closed transport cancel all but `backoff` "
-        "and `drain`, the end of the stream cancels all."
+        "In the order in which due ones are judged. Effect `arm_close` and a closed transport cancel those of the "
+        "transport, the end of the stream cancels all."
     ),
     "messages": (
         "A field that is absent or null has its default. What a receiver mends or leaves out is a *problem*; the rest "
@@ -85,8 +85,11 @@ def page() -> str:
         "## Timers",
         _ABOUT["timers"],
         _rows(
-            ("timer", "armed", "otherwise cancelled", "when due"),
-            ((f"`{row['name']}`", row["armed"], row["cancelled"], row["due"]) for row in data["timers"]),
+            ("timer", "of the transport", "armed", "otherwise cancelled", "when due"),
+            (
+                (f"`{row['name']}`", row["transport"], row["armed"], row["cancelled"], row["due"])
+                for row in data["timers"]
+            ),
         ),
         "## Constants",
         _rows(("name", "value", "meaning"), _constants(data["constants"], data["meanings"])),
@@ -97,16 +100,19 @@ def page() -> str:
         *(part for sender in ("client", "gateway") for part in _messages(sender, data["messages"][sender])),
         "### Kinds",
         _rows(
-            ("kind", "what a receiver makes of it"), ((f"`{k}`", rule) for k, rule in data["messages"]["kinds"].items())
+            ("kind", "what a receiver makes of it"),
+            ((f"`{k}`", item["rule"]) for k, item in data["messages"]["kinds"].items()),
         ),
         "## Events",
         *_events(data["events"]),
+        "Kinds of `diagnostic`:",
+        _rows(("kind", "tells of"), ((f"`{kind}`", text) for kind, text in data["diagnostics"].items())),
         "## Errors",
         _ABOUT["errors"],
         _rows(
-            ("error", "is a", "`retryable`", "meaning"),
+            ("error", "is a", "`retryable`", "always permanent", "meaning"),
             (
-                (f"`{name}`", f"`{row['base']}`" if row["base"] else "", row["retryable"], row["meaning"])
+                (f"`{name}`", row["base"] and f"`{row['base']}`", row["retryable"], row["permanent"], row["meaning"])
                 for name, row in data["errors"].items()
             ),
         ),

@@ -263,7 +263,7 @@ MESSAGES: Mapping[str, Mapping[str, Message]] = {
 def describe() -> dict[str, Any]:
     """Give kinds and messages with their meaning and leniency, for ``machine.json``."""
     return {
-        "kinds": {name: kind.rule for name, kind in KINDS.items()},
+        "kinds": {name: {"rule": kind.rule, "schema": kind.schema} for name, kind in KINDS.items()},
         **{
             sender: {
                 name: {

@@ -7,12 +7,13 @@ import re
 import subprocess
 import sys
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 
 import attrs
 import pytest
 
-from lkstt_proto import errors
+from lkstt_proto import connection, errors
 from lkstt_proto.catalogue import lookup
 from lkstt_proto.dialogue import event_json
 from lkstt_proto.errors import FAILURES, SttError, gateway_failure, http_failure, verdict
@@ -46,7 +47,6 @@ PROSE = {
 LOCAL = {
     *("rate", "position", "capacity", "chunk", "pushed", "handed", "acknowledged", "rejoined", "ahead", "stretch"),
     *("since", "content", "max_messages", "bare", "auto", "false", "true", "overflow", "configure", "random"),
-    *("invalid_message", "unknown_type", "invalid_field", "unexpected_message", "binary_message", "endpointer_failed"),
     *("gateway:", "client:", "agent_context", "unacknowledged", "round", "_"),
 }  # fmt: skip
 
@@ -121,6 +121,7 @@ def test_every_trigger_is_chosen_somewhere() -> None:
 
 def test_timers_are_all_there_in_their_order() -> None:
     assert [timer["name"] for timer in MACHINE["timers"]] == list(Timer)
+    assert [timer["name"] for timer in MACHINE["timers"] if not timer["transport"]] == ["backoff", "drain"]
 
 
 @pytest.mark.parametrize("kind", [Limits, RetryPolicy, GatewayLimits])
@@ -148,6 +149,17 @@ def test_errors_are_those_that_there_are() -> None:
         assert error["retryable"] is kinds[name].retryable
         assert error["base"] == (None if name == "SttError" else kinds[name].__base__.__name__)
         assert error["meaning"].endswith(".")
+    permanent = {name for name, error in MACHINE["errors"].items() if error["permanent"]}
+    assert permanent == {"TlsError", "InsecureTransport", "UnexpectedRedirect", "LocalProtocolError"}
+
+
+def test_diagnostics_are_those_that_are_told() -> None:
+    source = Path(connection.__file__).read_text("utf-8")
+    assert set(re.findall(r'_diagnose\(\s*"(\w+)"', source)) == set(MACHINE["diagnostics"])
+
+
+def test_traffic_is_heard_in_the_states_that_are_told() -> None:
+    assert set(MACHINE["listening"]) == {"up", "dropping", "closing"}
 
 
 def test_events_have_the_fields_that_they_have_in_fixtures() -> None:
@@ -174,7 +186,8 @@ def test_a_port_finds_languages_and_models_as_we_do() -> None:
     for row in MACHINE["models"]:
         info = lookup(row["model"])
         assert row == {"model": row["model"], **attrs.asdict(info), "raw_languages": sorted(info.raw_languages)}
-    assert set(MACHINE["catalogue"]) == {"providers", "models"}
+    assert set(MACHINE["catalogue"]) == {"defaults", "providers", "models"}
+    assert MACHINE["catalogue"]["defaults"]["times"] is True
 
 
 def test_algorithms_are_told_by_name_after_an_introduction() -> None:

@@ -45,7 +45,10 @@ def test_every_name_is_on_the_page() -> None:
     for part in ("errors", "classifiers"):
         assert all(f"`{name}`" in PAGE for name in MACHINE[part])
     for timer in MACHINE["timers"]:
-        assert f"| `{timer['name']}` | {timer['armed']} | {timer['cancelled']} | {timer['due']} |" in LINES
+        transport = "yes" if timer["transport"] else "no"
+        assert (
+            f"| `{timer['name']}` | {transport} | {timer['armed']} | {timer['cancelled']} | {timer['due']} |" in LINES
+        )
     for bounds in ("limits", "retry", "patience"):
         for name, value in MACHINE["constants"][bounds].items():
             assert f"| `{bounds}.{name}` | `{value}` | {MACHINE['meanings'][bounds][name]} |" in LINES
@@ -54,7 +57,9 @@ def test_every_name_is_on_the_page() -> None:
     assert "| gateway | any | any | transient | yes | GatewayError |" in LINES
     assert "| `words.confidence` | `confidence` | `0.0` | may say it | How sure the provider is. |" in LINES
     assert "| `audio` | `audio` |  | must say it | The samples. |" in LINES
-    assert "| `SttError` |  | no | Base of every error here; the text names cause and cure in one line. |" in LINES
+    assert "| `SttError` |  | no | no | Base of every error here; the text names cause and cure in one line. |" in LINES
+    assert "| `binary_message` | A binary message. |" in LINES
+    assert "| `TlsError` | `ConnectError` | no | yes | The server's certificate or TLS could not be trusted. |" in LINES
     assert "| `resumed` | `attempt` (integer), `audio_time` (number), `resent_duration` (number)," in PAGE
     for model in MACHINE["models"]:
         assert f"| `{model['model']}` |" in PAGE
