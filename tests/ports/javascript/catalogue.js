@@ -2,21 +2,13 @@
 
 import { catalogue, languages } from './spec.js';
 
-const UNKNOWN = {
-  keyterm_key: null,
-  sample_rate: null,
-  endpointing: false,
-  times: true,
-  raw_languages: [],
-};
-
 /** What is known about a model, named without a language suffix; null: the gateway chooses. */
 export function lookup(model) {
   const name = model ?? '';
   const slash = name.indexOf('/');
   const provider = slash < 0 ? name : name.slice(0, slash);
   const { bare = false, ...shared } = entry(catalogue.providers, provider);
-  return { provider, ...UNKNOWN, ...(slash >= 0 || bare ? shared : {}), ...entry(catalogue.models, name) };
+  return { ...catalogue.defaults, provider, ...(slash >= 0 || bare ? shared : {}), ...entry(catalogue.models, name) };
 }
 
 const entry = (entries, name) => (Object.hasOwn(entries, name) ? entries[name] : {});

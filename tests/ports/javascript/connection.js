@@ -12,15 +12,13 @@ import { decode } from './messages.js';
 import { Outage } from './outage.js';
 import { FINALIZE, Sender } from './sender.js';
 import { Settings } from './settings.js';
-import { constants, tables } from './spec.js';
-import { Timers } from './timers.js';
+import { constants, listening, tables } from './spec.js';
+import { Timers, TRANSPORT_TIMERS } from './timers.js';
 import { Turn } from './turn.js';
 import { Unread } from './unread.js';
 import { NotUsable, stringify } from './wirejson.js';
 
 const CLOSE = JSON.stringify({ type: 'session.close' });
-const TRANSPORT_TIMERS = ['connect', 'close', 'ping', 'lost', 'pace', 'quiet'];
-const LISTENING = ['up', 'dropping', 'closing'];
 
 const isAbort = (action) => action?.type === 'disconnect' && action.abort;
 
@@ -562,7 +560,7 @@ export class Connection {
   /** Notes inbound traffic; false when no transport is there to bring any. */
   #heard(now) {
     this.#advance(now);
-    if (!LISTENING.includes(this.#link.state)) return false;
+    if (!listening.includes(this.#link.state)) return false;
     this.#liveness.heard = this.#now;
     return true;
   }

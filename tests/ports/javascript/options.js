@@ -4,7 +4,7 @@ import { lookup, spellLanguage } from './catalogue.js';
 import { localError } from './errors.js';
 import { constants } from './spec.js';
 
-const JSON_LEVELS = 30;
+const JSON_LEVELS = constants.max_option_nesting;
 const MIN_INTEGER = -(2n ** 63n);
 const MAX_INTEGER = 2n ** 64n - 1n;
 

@@ -5,6 +5,9 @@ import { constants, timers } from './spec.js';
 /** In the order in which due timers are stepped. */
 const ORDER = timers.map((timer) => timer.name);
 
+/** Those that mean nothing without the transport that they were armed for. */
+export const TRANSPORT_TIMERS = timers.filter((timer) => timer.transport).map((timer) => timer.name);
+
 export class Timers {
   #due = new Map();
 
