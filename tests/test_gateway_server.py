@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import base64
+import itertools
 import json
 import logging
 import ssl
@@ -39,6 +40,7 @@ from lkstt_transports.gateway.recognizers.script import (
     Answer,
     At,
     EchoRecognizer,
+    EchoSession,
     Script,
     ScriptRecognizer,
     ScriptSession,
@@ -70,6 +72,8 @@ def blocks(first: int, count: int) -> list[Message]:
 
 
 FINALIZE, CLOSE = {"type": "session.finalize"}, {"type": "session.close"}
+
+OFTEN = 50  # for what depends on who is quicker
 
 
 @define
@@ -107,6 +111,18 @@ class Client:
         assert message.type in (aiohttp.WSMsgType.CLOSE, aiohttp.WSMsgType.CLOSED)
         return messages
 
+    async def send_on(self, first: Message, *messages: Message) -> None:
+        """Send a message, and all the others while the gateway acts on it."""
+        await self.send(first)
+        await asyncio.sleep(0.005)
+        for message in messages:
+            await self.send(message)
+            await asyncio.sleep(0)
+
+    async def say_goodbye(self) -> None:
+        """Send a close frame and nothing else: what still comes can be received."""
+        await self.socket.send_frame((1000).to_bytes(2, "big"), aiohttp.WSMsgType.CLOSE)
+
     async def started(self, **settings: object) -> Client:
         await self.send(create(**settings))
         assert (await self.next())["type"] == "session.created"
@@ -134,6 +150,9 @@ class Served:
         upgrade["Sec-WebSocket-Key"] = base64.b64encode(bytes(16)).decode()
         async with self.http.get(f"{self.root}/v1/stt", headers={**upgrade, **headers}) as answer:
             return answer.status, await answer.read(), answer.headers
+
+    async def is_empty(self) -> bool:
+        return (await self.metrics())["sessions_open"] == 0
 
     async def metrics(self) -> dict[str, float]:
         async with self.http.get(f"{self.root}/metrics") as answer:
@@ -165,6 +184,47 @@ async def eventually(true: Callable[[], Awaitable[bool]]) -> None:
     async with asyncio.timeout(WAIT):
         while not await true():  # noqa: ASYNC110 (what is asked for is a number behind HTTP)
             await asyncio.sleep(0.01)
+
+
+def frame(data: bytes | Message, opcode: int = 1) -> bytes:
+    """One frame of a client, of less than 64 KiB, under a mask of zeros."""
+    payload = data if isinstance(data, bytes) else json.dumps(data).encode()
+    short = len(payload) < 126
+    length = bytes([0x80 | len(payload)]) if short else b"\xfe" + len(payload).to_bytes(2, "big")
+    return bytes([0x80 | opcode]) + length + bytes(4) + payload
+
+
+def goodbye(code: int) -> bytes:
+    """The gateway's close frame."""
+    return b"\x88\x02" + code.to_bytes(2, "big")
+
+
+async def raw(served: Served, *frames: bytes) -> tuple[asyncio.StreamReader, asyncio.StreamWriter]:
+    """Upgrade without a WebSocket library, and send this."""
+    host, port = served.root.removeprefix("http://").split(":")
+    reader, writer = await asyncio.open_connection(host, int(port))
+    headers = {"Host": host, "Connection": "Upgrade", "Upgrade": "websocket", "Sec-WebSocket-Version": "13"}
+    headers |= {"Sec-WebSocket-Key": base64.b64encode(bytes(16)).decode(), **served.headers}
+    lines = "".join(f"{name}: {value}\r\n" for name, value in headers.items())
+    writer.write(f"GET /v1/stt HTTP/1.1\r\n{lines}\r\n".encode() + b"".join(frames))
+    assert b" 101 " in await reader.readuntil(b"\r\n\r\n")
+    return reader, writer
+
+
+class Thoughtful(EchoRecognizer):
+    """An echo that takes a moment for its last words."""
+
+    async def open(self, *, sample_rate: int, language: str) -> EchoSession:
+        return Thinking(10, sample_rate)
+
+
+class Thinking(EchoSession):
+    async def finalize(self) -> None:
+        self.thought = asyncio.create_task(self.think())
+
+    async def think(self) -> None:
+        await asyncio.sleep(0.01)
+        await super().finalize()
 
 
 @define(eq=False)
@@ -367,6 +427,159 @@ class TestWhatAClientDoesWrong:
                     return (await served.metrics())["sessions_open"] == 0
 
                 await eventually(ended)
+
+        run(work())
+
+
+class TestClosing:
+    @pytest.mark.parametrize(
+        ("fault", "kinds", "code"),
+        [
+            (FailSession(500), ["final_transcript", "error"], 1011),
+            (CloseSocket(4000), ["final_transcript"], 4000),
+        ],
+    )
+    def test_a_client_that_keeps_sending_gets_the_last_words_and_the_close(
+        self, fault: Any, kinds: list[str], code: int
+    ) -> None:
+        async def work() -> None:
+            script = Script([At(0.1, Final("heard", 0.0, 0.1)), At(0.1, fault), At(0.2, Final("never", 0.1, 0.2))])
+            async with serve(ScriptRecognizer(script)) as served:
+                for _ in range(OFTEN):
+                    client = await (await served.connect()).started()
+                    client.transport.pause_reading()
+                    await client.send_on(*blocks(1, 30))
+                    client.transport.resume_reading()
+                    assert [m["type"] for m in await client.rest()] == kinds
+                    assert client.socket.close_code == code
+
+        run(work())
+
+    def test_a_client_that_keeps_sending_after_its_own_mistake_is_told_so(self) -> None:
+        async def work() -> None:
+            async with serve() as served:
+                for _ in range(OFTEN):
+                    client = await (await served.connect()).started()
+                    client.transport.pause_reading()
+                    await client.send_on(create(), *blocks(1, 30))
+                    client.transport.resume_reading()
+                    assert [m.get("code") for m in await client.rest()] == [400]
+                    assert client.socket.close_code == 1008
+
+        run(work())
+
+    def test_it_gets_them_while_the_recogniser_is_behind_too(self) -> None:
+        class Stuck(EchoRecognizer):
+            async def open(self, *, sample_rate: int, language: str) -> Any:
+                session = await super().open(sample_rate=sample_rate, language=language)
+
+                async def hang(_pcm: bytes) -> None:
+                    await asyncio.Event().wait()
+
+                session.accept = hang  # type: ignore[method-assign, assignment]  # a session of this test alone
+                return session
+
+        async def work() -> None:
+            limits = ServerLimits(session=SessionLimits(core=GatewayLimits(idle=0.05)))
+            async with serve(Stuck(), limits=limits) as served:
+                client = await (await served.connect()).started()
+                await client.send(*blocks(1, 30))
+                assert [m["code"] for m in await client.rest()] == [2007]
+                assert client.socket.close_code == 1008
+
+        run(work())
+
+    @pytest.mark.parametrize("recognizer", [EchoRecognizer(), Thoughtful()])
+    def test_a_client_that_closes_during_speech_gets_the_final_and_the_close(self, recognizer: Recognizer) -> None:
+        async def work() -> None:
+            async with serve(recognizer) as served:
+                for _ in range(OFTEN):
+                    client = await (await served.connect()).started()
+                    await client.send(*blocks(1, 3), CLOSE)
+                    await client.say_goodbye()
+                    started, final, *rest = await client.rest()
+                    assert started["type"] == "start_of_speech"
+                    assert final["transcript"] == "1 2 3"
+                    assert [m["type"] for m in rest] == ["session.finalized", "session.closed"]
+                    assert client.socket.close_code == 1000
+
+        run(work())
+
+    def test_it_is_not_waited_for_when_the_recogniser_does_not_answer(self) -> None:
+        async def work() -> None:
+            limits = ServerLimits(session=SessionLimits(flush=0.05))
+            async with serve(ScriptRecognizer(Script(finalized=Answer.NEVER)), limits=limits) as served:
+                client = await (await served.connect()).started()
+                await client.send(CLOSE)
+                await client.say_goodbye()
+                assert [m["type"] for m in await client.rest()] == ["session.closed"]
+                assert client.socket.close_code == 1000
+
+        run(work())
+
+    def test_it_is_not_answered_when_it_is_gone(self) -> None:
+        async def work() -> None:
+            limits = ServerLimits(session=SessionLimits(flush=10 * WAIT))
+            async with serve(ScriptRecognizer(Script(finalized=Answer.NEVER)), limits=limits) as served:
+                client = await (await served.connect()).started()
+                await client.send(CLOSE)
+                await client.say_goodbye()
+                client.transport.close()
+                await eventually(served.is_empty)
+
+        run(work())
+
+    @pytest.mark.parametrize(
+        ("frames", "code"),
+        [
+            ([frame((1000).to_bytes(2, "big"), 8)], 1000),
+            ([frame(b"", 8)], 1000),
+            ([frame(create()), frame(CLOSE), frame((1000).to_bytes(2, "big"), 8)], 1000),
+            ([frame(create()), frame(CLOSE), frame(CLOSE)], 1000),
+            ([frame(FINALIZE)], 1008),
+            ([frame(FINALIZE), frame(FINALIZE), frame(b"ping", 9)], 1008),
+        ],
+    )
+    def test_one_close_frame_is_sent_and_nothing_behind_it(self, frames: list[bytes], code: int) -> None:
+        async def work() -> None:
+            async with serve() as served:
+                reader, writer = await raw(served, *frames)
+                said = await reader.readuntil(goodbye(code))
+                assert said.endswith(goodbye(code))
+                if frames[-1][0] != 0x88:
+                    writer.write(frame(b"late", 9) + frame(code.to_bytes(2, "big"), 8))
+                assert await reader.read() == b""
+                writer.close()
+                await writer.wait_closed()
+                await eventually(served.is_empty)
+
+        run(work())
+
+    def test_a_close_that_only_the_recogniser_wanted_is_not_waited_for_either(self) -> None:
+        async def work() -> None:
+            limits = ServerLimits(session=SessionLimits(core=GatewayLimits(close=0.05)))
+            async with serve(ScriptRecognizer(Script([At(0.1, CloseSocket(4000))])), limits=limits) as served:
+                client = await (await served.connect(autoclose=False)).started()
+                await client.send(*blocks(1, 1))
+                assert (await client.socket.receive(timeout=WAIT)).data == 4000
+                await eventually(served.is_empty)
+
+        run(work())
+
+    def test_a_client_that_neither_reads_nor_closes_nor_stops_sending_is_cut(self) -> None:
+        async def send_for_ever(client: Client) -> None:
+            for message in itertools.cycle([create(), *blocks(1, 30)]):
+                await client.send(message)
+                await asyncio.sleep(0)
+
+        async def work() -> None:
+            limits = ServerLimits(session=SessionLimits(core=GatewayLimits(close=0.05)))
+            async with serve(limits=limits) as served:
+                client = await (await served.connect()).started()
+                client.transport.pause_reading()
+                with pytest.raises(ConnectionError):
+                    await send_for_ever(client)
+                await eventually(served.is_empty)
 
         run(work())
 
@@ -728,7 +941,8 @@ class TestStopping:
 
     def test_meanwhile_it_says_that_it_is_stopping_and_takes_nobody(self) -> None:
         async def work() -> None:
-            async with serve(ScriptRecognizer(Script(finalized=Answer.NEVER))) as served:
+            limits = ServerLimits(session=SessionLimits(flush=0.05))
+            async with serve(ScriptRecognizer(Script(finalized=Answer.NEVER)), limits=limits) as served:
                 client = await (await served.connect()).started()
                 async with served.http.get(f"{served.root}/healthz") as answer:
                     assert (answer.status, await answer.text()) == (200, "ok\n")
@@ -762,6 +976,20 @@ class TestStopping:
                 client = await (await served.connect()).started()
                 await served.gateway.aclose()
                 await client.rest()
+
+        run(work())
+
+    def test_a_session_that_its_client_is_closing_ends_as_it_would_have(self) -> None:
+        async def work() -> None:
+            async with serve(Thoughtful()) as served:
+                client = await (await served.connect()).started()
+                await client.send(*blocks(1, 1), CLOSE)
+                await client.say_goodbye()
+                assert (await client.next())["type"] == "start_of_speech"
+                reader = asyncio.create_task(client.rest())
+                await served.gateway.aclose()
+                assert [m["type"] for m in await reader] == ["final_transcript", "session.finalized", "session.closed"]
+                assert client.socket.close_code == 1000
 
         run(work())
 

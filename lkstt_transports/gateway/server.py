@@ -191,9 +191,10 @@ class LocalGateway:
             return admitted
         socket = web.WebSocketResponse(
             autoping=False,
+            autoclose=False,  # the last finals come before the answer to a close
             compress=False,
             max_msg_size=self._limits.message_bytes,
-            # The core is the first to lose patience; this is for closes that are not its own.
+            # The session is the first to lose patience; this is for closes that are not its own.
             timeout=2 * self._limits.session.core.close,
             writer_limit=0,
         )

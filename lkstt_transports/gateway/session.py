@@ -15,7 +15,7 @@ from collections.abc import AsyncIterator, Callable, Coroutine
 from socket import SO_RCVBUF, SOL_SOCKET
 from typing import Any, TypeVarTuple
 
-from aiohttp import WSMsgType, web
+from aiohttp import WSMessage, WSMsgType, web
 from attrs import field, frozen
 
 from lkstt_proto.actions import Action, Disconnect
@@ -50,6 +50,7 @@ Args = TypeVarTuple("Args")
 _log = logging.getLogger(__name__)
 
 # RFC 6455 7.4.1. The last two are never sent: they say what a close frame did not.
+_OK = 1000
 _GOING_AWAY = 1001
 _NO_CODE = 1005
 _NO_CLOSE = 1006
@@ -66,8 +67,8 @@ class SessionLimits:
     core: GatewayLimits = field(factory=GatewayLimits)
     write: float = 10.0
     """For a client that does not read what was sent; then it is cut off."""
-    flush: float = 2.0
-    """For the last finals after `session.close`."""
+    flush: float = 1.5
+    """For the last finals after `session.close`, or a close frame; clients wait two seconds for its answer."""
     finish: float = 5.0
     """For the last finals when the server stops."""
 
@@ -108,6 +109,9 @@ class GatewaySession:
         self._now = asyncio.get_running_loop().time
         self._tasks: set[asyncio.Task[None]] = set()
         self._reader: asyncio.Task[None] | None = None
+        # Whether nothing is taken any more but the client's close frame, and whether that came.
+        self._deaf = False
+        self._farewell = asyncio.Event()
         self._closer: asyncio.Task[None] | None = None
         self._hearing: RecognizerSession | None = None
         self._rate = 0
@@ -116,7 +120,7 @@ class GatewaySession:
         self._interim: Partial | None = None
         # When each finalize that was not answered yet was asked for.
         self._asked: deque[float] = deque()
-        self._ending = False
+        # Once nothing more is to be heard: when to close, final or not.
         self._close_by: float | None = None
         self._gone = False
         self._news = asyncio.Event()
@@ -139,6 +143,8 @@ class GatewaySession:
             for task in self._tasks:
                 task.cancel()
             await asyncio.gather(*self._tasks, return_exceptions=True)
+        if self._closer is not None:
+            self._transport.close()  # or aiohttp would send a close frame of its own
         code = self._socket.close_code
         if not code:
             code = _NO_CLOSE if code is None else _NO_CODE
@@ -153,14 +159,13 @@ class GatewaySession:
 
     def finish(self) -> None:
         """Hear no more, send the finals of what was heard, and close: the server stops."""
-        if self._reader is None or self._core.closing:
+        if self._reader is None or self._close_by is not None or self._core.closing:
             return
-        self._reader.cancel()
         if self._hearing is None:
             self._shut(_GOING_AWAY)
         else:
+            self._hear_no_more()
             self._start(self._wind_up, self._hearing, self._limits.finish)
-            self._start(self._ignore, self._reader)
 
     def hang_up(self) -> None:
         """End at once: the connection is lost, or time is up."""
@@ -188,19 +193,33 @@ class GatewaySession:
             self._news.set()
             for event in self._core.take_events():
                 await self._handle(event)
-        self._left()
+        self._left(message)
+
+    def _hear_no_more(self) -> None:
+        if self._reader is not None and not self._deaf:
+            self._deaf = True
+            self._reader.cancel()
+            self._start(self._ignore, self._reader)
 
     async def _ignore(self, reader: asyncio.Task[None]) -> None:
         """Take nothing any more but the client's close. Pings go unanswered: the audio before them was not heard."""
         await asyncio.wait([reader])
-        while (await self._socket.receive()).type in _FRAMES:
+        while (message := await self._socket.receive()).type in _FRAMES:
             pass
-        self._left()
+        self._left(message)
 
-    def _left(self) -> None:
-        # Where this end closes, the closing handshake has its own task.
-        if self._closer is None:
-            self.hang_up()
+    def _left(self, last: WSMessage) -> None:
+        if last.type is not WSMsgType.CLOSE:
+            self.hang_up()  # it is gone, or aiohttp has sent it away
+            return
+        self._deaf = True
+        self._farewell.set()
+        if self._close_by is not None:
+            # It listens until its close is answered, and that comes behind the last finals.
+            self._close_by = min(self._close_by, self._now() + self._limits.flush)
+            self._news.set()
+        else:
+            self._shut(_OK)  # not an echo: its code may be one that none may send
 
     async def _handle(self, event: GatewayEvent) -> None:
         if isinstance(event, SessionRequested):
@@ -233,7 +252,6 @@ class GatewaySession:
 
     async def _wind_up(self, hearing: RecognizerSession, seconds: float) -> None:
         """Close once everything heard is final, or after `seconds`."""
-        self._ending = True
         self._close_by = self._now() + seconds
         self._asked.append(self._now())
         self._news.set()
@@ -264,7 +282,7 @@ class GatewaySession:
             if self._asked:
                 self._metrics.finalizing.observe(now - self._asked.popleft())
             self._core.finalized(now)
-            if self._ending and not self._asked:
+            if self._close_by is not None and not self._asked:
                 self._core.close(now)
         elif isinstance(result, FailSession):
             self._core.fail(now, code=result.code, message=result.message)
@@ -327,7 +345,7 @@ class GatewaySession:
                 self._shut(action.code)
 
     async def _send(self, data: bytes, kind: WSMsgType = WSMsgType.TEXT) -> None:
-        if self._gone:
+        if self._gone or (self._closer is not None and kind is not WSMsgType.CLOSE):
             return
         try:
             async with asyncio.timeout(self._limits.write):
@@ -339,13 +357,23 @@ class GatewaySession:
             self.hang_up()
 
     def _shut(self, code: int) -> None:
-        """Begin the closing handshake; the core limits its time."""
+        """Begin the closing handshake."""
         if self._closer is None:
             self._closer = self._start(self._close, code)
+            # What the client still sends is read all the same: left unread at the end, it would make the kernel reset
+            # the connection, and what was said last would be lost on its way.
+            self._hear_no_more()
 
     async def _close(self, code: int) -> None:
-        await self._socket.close(code=code)
-        self.hang_up()
+        # Not with aiohttp's close(), which does not wait for the client's while another task receives.
+        try:
+            async with asyncio.timeout(self._limits.core.close):
+                await self._send(code.to_bytes(2, "big"), WSMsgType.CLOSE)
+                await self._farewell.wait()
+        except TimeoutError:
+            self._cut()
+        else:
+            self.hang_up()
 
     def _cut(self) -> None:
         self._transport.abort()
