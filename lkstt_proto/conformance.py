@@ -36,7 +36,8 @@ from .replay import NOTHING, Mismatch, Stage, compare, expectations
 from .wirejson import NotUsable, parse
 
 _ANSWER_LIMIT = 2**26  # bytes, as of a fixture's line
-_SHOWN = 400  # characters of one value: what differs stands at the beginning, or the path leads to it
+_SHOWN = 400  # characters of one value
+_BEFORE = 40  # characters that two long values are shown to share
 
 
 class Outcome(StrEnum):
@@ -72,17 +73,31 @@ class Report:
         lines = [f"line {self.step.line}, at {self.step.at:g}: {_shown(source)}"]
         lines += [f"  {self.reason}"] if self.reason else []
         for difference in self.differences:
+            expected, got = _text(difference.expected), _text(difference.got)
+            same = next(
+                (index for index, (one, other) in enumerate(zip(expected, got, strict=False)) if one != other), 0
+            )
             lines += [
                 f"  {difference.field}",
-                f"    expected  {_shown(difference.expected)}",
-                f"    got       {_shown(difference.got)}",
+                f"    expected  {_cut(expected, same)}",
+                f"    got       {_cut(got, same)}",
             ]
         return lines
 
 
 def _shown(value: Any) -> str:
-    text = value if value is NOTHING else json.dumps(value, ensure_ascii=False)
-    return text if len(text) <= _SHOWN else f"{text[: _SHOWN - 3]}..."
+    return _cut(_text(value))
+
+
+def _text(value: Any) -> str:
+    return value if value is NOTHING else json.dumps(value, ensure_ascii=False)
+
+
+def _cut(text: str, same: int = 0) -> str:
+    """Cut a long text; what it has in common with another one is not what matters."""
+    start = same - _BEFORE if same > _SHOWN // 2 else 0
+    before, after = "..." if start else "", "..." if len(text) > start + _SHOWN else ""
+    return f"{before}{text[start : start + _SHOWN]}{after}"
 
 
 @define

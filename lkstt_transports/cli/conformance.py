@@ -31,6 +31,7 @@ from .formats import printable
 _CORE = (sys.executable, "-m", "lkstt_transports.cli", "conformance", "--port")
 _CHUNK = 2**16  # bytes read at once
 _LINE_LIMIT = 2**24  # bytes: what a port may answer without ending the line
+_PATIENCE = 0.2  # seconds until a silent port is looked after
 _COMPLAINTS_LIMIT = 2**14  # bytes of standard error that are kept
 
 
@@ -168,10 +169,19 @@ class _Port:
         self._ended = False
         self._complaints = b""
         process = self._process
-        for carry, pipe in ((self._carry_requests, process.stdin), (self._carry_answers, process.stdout)):
-            threading.Thread(target=carry, args=(pipe,), daemon=True).start()
-        self._complaining = threading.Thread(target=self._carry_complaints, args=(process.stderr,), daemon=True)
-        self._complaining.start()
+        self._threads = [
+            threading.Thread(target=carry, args=(pipe,), daemon=True)
+            for carry, pipe in (
+                (self._carry_requests, process.stdin),
+                (self._carry_answers, process.stdout),
+                (self._carry_complaints, process.stderr),
+            )
+        ]
+
+    def begin(self) -> None:
+        """Start talking; apart from the constructor, so that whoever is interrupted here knows what to kill."""
+        for thread in self._threads:
+            thread.start()
 
     def ask(self, line: str) -> bytes:
         """Give the answer to a line. Raises _PortError where there is not exactly one."""
@@ -187,7 +197,7 @@ class _Port:
             if len(self._answers) > _LINE_LIMIT:
                 raise _PortError(f"wrote a line without end{self._unfinished()}")
             try:
-                self._hear(self._chunks.get(timeout=max(until - time.monotonic(), 0)))
+                self._listen(until)
             except queue.Empty:
                 raise _PortError(f"gave no answer within {self._timeout:g} s{self._unfinished()}") from None
         answer, _, self._answers = self._answers.partition(b"\n")
@@ -197,9 +207,10 @@ class _Port:
     def finish(self) -> None:
         """End the input. Raises _PortError if the port does not end in order."""
         self._requests.put(None)
+        until = time.monotonic() + self._timeout
         try:
             while not self._ended:
-                self._hear(self._chunks.get(timeout=self._timeout))
+                self._listen(until)
                 self._expect_silence()
             code = self._process.wait(self._timeout)
         except (queue.Empty, subprocess.TimeoutExpired):
@@ -219,12 +230,28 @@ class _Port:
         with suppress(queue.Empty):
             while True:
                 self._chunks.get_nowait()
-        self._complaining.join(1.0)  # not for ever: a process that left the group may hold the pipe
+        if self._threads[-1].is_alive():
+            self._threads[-1].join(1.0)  # not for ever: a process that left the group may hold the pipe
 
     def complaints(self) -> str:
         """What came on standard error since the last time."""
         complaints, self._complaints = self._complaints, b""
         return complaints[-_COMPLAINTS_LIMIT:].decode("utf-8", "replace").strip()
+
+    def _listen(self, until: float) -> None:
+        """Wait for more of what the port writes, or for its end. Raises queue.Empty when there is neither in time."""
+        while True:
+            try:
+                chunk = self._chunks.get(timeout=min(max(until - time.monotonic(), 0), _PATIENCE))
+            except queue.Empty:
+                # What the port started may hold its pipe open.
+                if self._process.poll() is None:
+                    if time.monotonic() >= until:
+                        raise
+                    continue
+                chunk = b""
+            self._hear(chunk)
+            return
 
     def _hear(self, chunk: bytes) -> None:
         self._answers += chunk
@@ -295,7 +322,10 @@ class _Runner:
 
     def _check(self, exhibit: _Exhibit) -> _Result:
         began = time.monotonic()
-        self._port = port = self._port or _Port(self._command, self._timeout)
+        if self._port is None:
+            self._port = _Port(self._command, self._timeout)
+            self._port.begin()
+        port = self._port
         judge = Judge(exhibit.fixture)
         while (report := judge.report) is None:
             try:
