@@ -19,6 +19,8 @@ from lkstt_proto.dialogue import (
     error_json,
     event_json,
     load,
+    read_results,
+    read_step,
 )
 from lkstt_proto.errors import ConnectionLost, GatewayError, TlsError
 from lkstt_proto.events import (
@@ -344,3 +346,24 @@ def test_errors_are_written_without_their_text() -> None:
         "code": 500,
     }
     assert error_json(OSError("private")) == {"name": "OSError"}
+
+
+def test_a_step_is_read_alone_and_named_by_its_number() -> None:
+    step = read_step('{"at":1,"call":"flush","actions":[{"ping":{}}]}', 7, "client")
+    assert (step.line, step.method, step.actions) == (7, "flush", ({"ping": {}},))
+    with pytest.raises(FixtureError, match="line 7: a gateway has no such call"):
+        read_step('{"at":1,"call":"flush"}', 7, "gateway")
+
+
+def test_results_of_others_are_brought_into_one_form() -> None:
+    actions = [{"disconnect": {}}, {"send": {"type": "input_audio", "audio": {"hex": "01000100"}}}]
+    events = [{"type": "audio_received", "pcm": {"hex": "0100", "times": 2}, "start": 0}]
+    assert read_results(actions, events, 7) == (
+        [
+            {"disconnect": {"abort": False, "code": 1000}},
+            {"send": {"type": "input_audio", "audio": {"hex": "0100", "times": 2}}},
+        ],
+        events,
+    )
+    with pytest.raises(FixtureError, match="line 7: events must be a list"):
+        read_results([], None, 7)
