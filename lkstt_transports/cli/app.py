@@ -14,7 +14,7 @@ from lkstt_proto import InsecureTransport, SttError, __version__
 from ..audio_files import AudioFileError
 from .failure import FAILED, INTERRUPTED, USAGE, Failure, Interrupted, OutputClosed, say
 
-_COMMANDS = ("demo", "transcribe", "serve", "models", "conformance", "spec")
+_COMMANDS = ("demo", "transcribe", "serve", "models", "conformance", "spec", "record", "replay")
 
 
 class _Commands(click.Group):
