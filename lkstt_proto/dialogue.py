@@ -234,7 +234,7 @@ class _Reader:
                 raise self.fail(f"{key} of {what} cannot be a {type(item).__name__}")
         return fields
 
-    def list(self, value: Any, what: str) -> list[Any]:
+    def array(self, value: Any, what: str) -> list[Any]:
         if not isinstance(value, list):
             raise self.fail(f"{what} must be a list")
         return value
@@ -285,7 +285,7 @@ class _Reader:
             name=self.text(header.get("name"), "name"),
             role=role,
             scenarios=tuple(
-                self.text(item, "a scenario") for item in self.list(header.get("scenarios", []), "scenarios")
+                self.text(item, "a scenario") for item in self.array(header.get("scenarios", []), "scenarios")
             ),
             options=self._make(STTOptions, header.get("options", {}), "options"),
             limits=self._make(Limits, limits, "limits"),
@@ -293,10 +293,10 @@ class _Reader:
             retry=self._make(RetryPolicy, header.get("retry", {}), "retry"),
             random=None
             if random is None
-            else tuple(self.number(item, "a random number") for item in self.list(random, "random")),
+            else tuple(self.number(item, "a random number") for item in self.array(random, "random")),
             endpointer=None
             if endpointer is None
-            else tuple(self.count(item, "an end position") for item in self.list(endpointer, "endpointer")),
+            else tuple(self.count(item, "an end position") for item in self.array(endpointer, "endpointer")),
             header=header,
             steps=tuple(_Reader(line).step(step, role) for line, step in rest),
         )
@@ -364,7 +364,7 @@ class _Reader:
         data = self.fields(value, "data", SpeechData._fields)
         words = [
             TimedWord(**{"text": "", **self.fields(word, "a word", TimedWord._fields)})
-            for word in self.list(data.get("words", []), "words")
+            for word in self.array(data.get("words", []), "words")
         ]
         return SpeechData(**{"language": "", "text": "", **data, "words": tuple(words)})
 
@@ -391,10 +391,10 @@ class _Reader:
         return encode_json(value).decode()
 
     def actions(self, value: Any) -> list[Any]:
-        return [self._action(item) for item in self.list(value, "actions")]
+        return [self._action(item) for item in self.array(value, "actions")]
 
     def events(self, value: Any) -> list[Any]:
-        return [self._event(item) for item in self.list(value, "events")]
+        return [self._event(item) for item in self.array(value, "events")]
 
     def _action(self, value: Any) -> dict[str, Any]:
         action = self.object(value, "an action", _ACTIONS)
