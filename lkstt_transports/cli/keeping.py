@@ -13,27 +13,22 @@ from .failure import Failure
 
 @contextmanager
 def private_file(path: Path) -> Iterator[TextIO]:
-    """Make a file that nobody else may read, at once; take it away again if the block fails, or writes nothing.
+    """Make a file that nobody else may read, at once; it stays if the block closes it, and is taken away if not.
 
     Raises `Failure` when it cannot be made or written, or is there already.
     """
     try:
-        # Closed below, with a word of its own for what went wrong then.
-        file = open(path, "x", encoding="utf-8", newline="\n", opener=_open_privately)  # noqa: SIM115
+        file = open(path, "x", encoding="utf-8", newline="\n", opener=_open_privately)  # noqa: SIM115 (the block's part)
     except FileExistsError:
         raise Failure(f"{path} exists already: remove it, or choose another name") from None
     except OSError as error:
         raise Failure(f"{path} cannot be made ({error.strerror}): choose another place") from None
-    complete = False
     try:
         yield file
-        written = file.tell() > 0
-        file.close()
-        complete = written
     except OSError as error:
         raise Failure(f"{path} cannot be written ({error.strerror}): check the disk") from None
     finally:
-        if not complete:
+        if not file.closed:
             with suppress(OSError):
                 file.close()
             with suppress(OSError):

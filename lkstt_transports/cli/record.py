@@ -104,13 +104,14 @@ def _record_stream(wishes: Wishes, output: Path, redact: dict[str, bool]) -> boo
             with interruptible():
                 return carry_out(wishes, partial(recorded, name=output.stem, keep=recorders.append))
         finally:
-            for recorder in recorders:
+            for recorder in recorders:  # one, unless it failed before
                 _write(file, from_zero(recorder.lines(**redact)))
                 say(f"recorded: {output}")
 
 
 def _write(file: TextIO, lines: Iterable[str]) -> None:
     file.writelines(f"{line}\n" for line in lines)
+    file.close()
 
 
 # Anybody's.

@@ -84,6 +84,7 @@ def replay(
 
         with private_file(html) as file:
             file.write(render_page(timeline))
+            file.close()
     context.exit(_judge(timeline))
 
 
