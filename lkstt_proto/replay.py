@@ -16,6 +16,7 @@ from .actions import Action
 from .connection import Connection
 from .dialogue import LOOKS, STATES, Fixture, FixtureError, Step, action_json, bundled, error_json, event_json, load
 from .errors import SttError
+from .events import Event, GatewayEvent
 from .gateway import Gateway
 
 __all__ = ["Fixture", "FixtureError", "Mismatch", "Stage", "bundled", "complete", "load", "run"]
@@ -56,12 +57,13 @@ def _shown(value: Any) -> str:
     return value if value is NOTHING else json.dumps(value, ensure_ascii=False, default=str)
 
 
-def run(fixture: Fixture) -> list[Mismatch]:
+def run(fixture: Fixture, stage: Stage | None = None) -> list[Mismatch]:
     """Play a fixture; give the differences of the first step that has any, since later ones follow from it.
 
-    Raises FixtureError where the fixture gives fewer random numbers than are asked for.
+    ``stage``: a new one of this fixture, for whoever wants to look at it afterwards. Raises FixtureError where the
+    fixture gives fewer random numbers than are asked for.
     """
-    stage = Stage(fixture)
+    stage = stage or Stage(fixture)
     stated: dict[str, Any] = {}
     for number, step in enumerate(fixture.steps, 1):
         stated |= step.states
@@ -148,6 +150,8 @@ class Stage:
 
     def __init__(self, fixture: Fixture) -> None:
         self.core: Connection | Gateway
+        self.events: list[Event | GatewayEvent] = []
+        """All that were taken so far."""
         self._role = fixture.role
         if fixture.role == "gateway":
             self.core = Gateway(limits=fixture.limits, patience=fixture.patience)
@@ -164,7 +168,7 @@ class Stage:
         """Carry out a step and give everything that happened, as JSON."""
         raised = None
         actions: list[Action] = []
-        events: list[Any] = []
+        events: Sequence[Event | GatewayEvent] = ()
         try:
             self._input(step)
         except FixtureError:
@@ -177,7 +181,8 @@ class Stage:
                     actions += batch
             else:
                 actions += self.core.take_actions(step.at, step.take)
-            events += self.core.take_events()
+            events = self.core.take_events()
+            self.events += events
         return {
             "raises": raised,
             "actions": [action_json(action) for action in actions],

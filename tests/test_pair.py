@@ -9,10 +9,11 @@ from struct import pack, unpack
 from typing import Any, cast
 
 import pytest
-from attrs import define, field
+from attrs import define
 
 from lkstt_proto import (
     CloseRequested,
+    Connect,
     Connection,
     Disconnect,
     FinalizeRequested,
@@ -20,18 +21,17 @@ from lkstt_proto import (
     GatewayEvent,
     Limits,
     LinkState,
+    LocalProtocolError,
     PeerLost,
     Ping,
     SessionRequested,
-    SpeechData,
     STTOptions,
 )
 from lkstt_proto.events import AudioReceived
 from lkstt_proto.gateway import GatewayLimits
+from lkstt_proto.pair import Pair, Session, attend
 from lkstt_proto.recording import Recorder
 from lkstt_proto.replay import load, run
-
-from .pair import Pair, Session
 
 RATE = 8000
 OPTIONS = STTOptions("deepgram/nova-3", sample_rate=RATE)
@@ -54,15 +54,13 @@ class Recogniser:
 
     turn: float | None = None
     answer: str = "final, finalized"
-    told: dict[int, float] = field(factory=dict)
-    """Seconds of each session up to which finals were given."""
     hinted: float = 0.0
 
     def __call__(self, session: Session, event: GatewayEvent) -> None:
         gateway = session.gateway
         if isinstance(event, SessionRequested):
             gateway.accept(session.now, session_id=f"s{session.number}")
-            self.told[session.number] = self.hinted = 0.0
+            self.hinted = 0.0
         elif isinstance(event, AudioReceived):
             self._listen(session, gateway.audio_seconds)
         elif isinstance(event, FinalizeRequested):
@@ -72,23 +70,17 @@ class Recogniser:
             gateway.close(session.now)
 
     def _listen(self, session: Session, heard: float) -> None:
-        told = self.told[session.number]
-        if self.turn is not None and heard >= told + self.turn:
-            self._say(session, "turn", final=True)
-        elif heard >= max(told, self.hinted) + 0.5:
+        if self.turn is not None and heard >= session.told + self.turn:
+            session.say(f"turn at {heard:.2f}")
+        elif heard >= max(session.told, self.hinted) + 0.5:
             self.hinted = heard
-            self._say(session, "hint", final=False)
-
-    def _say(self, session: Session, text: str, *, final: bool) -> None:
-        told, heard = self.told[session.number], session.gateway.audio_seconds
-        session.gateway.transcript(SpeechData("en", f"{text} at {heard:.2f}", told, heard), session.now, final=final)
-        if final:
-            self.told[session.number] = heard
+            session.say(f"hint at {heard:.2f}", final=False)
 
     def _answer(self, session: Session, word: str) -> None:
+        heard = session.gateway.audio_seconds
         if word == "final":
-            if session.gateway.audio_seconds > self.told[session.number]:
-                self._say(session, "end", final=True)
+            if heard > session.told:
+                session.say(f"end at {heard:.2f}")
         elif word == "finalized":
             session.gateway.finalized(session.now)
         elif word == "closed":
@@ -408,3 +400,117 @@ def test_a_recorded_conversation_replays(redacted: bool) -> None:
         fixture = load(recorder.lines())
         replayed = [event["type"] for step in fixture.steps for event in step.events]
         assert replayed == kinds(pair)
+
+
+def test_without_an_application_each_finalize_is_answered_with_a_word() -> None:
+    pair = Pair(Connection(OPTIONS), latency=0.0)
+    pair.wish(lambda: pair.connection.start(0.0))
+    end = pair.microphone(counted(0.5))
+    pair.at(end, lambda: pair.wish(lambda: pair.connection.finalize(pair.now)))
+    pair.at(end + 1.0, lambda: pair.wish(lambda: pair.connection.finalize(pair.now)))
+    pair.end_input(end + 2.0)
+    pair.run()
+    assert [event["alternatives"][0]["text"] for event in pair.told("final_transcript")] == ["hello"]
+    assert finals(pair) == [(0.0, 0.5)]
+    assert pair.told("stream_ended")[0]["at"] == end + 2.0
+
+
+def test_a_test_says_what_the_gateway_hears() -> None:
+    pair = dial(attend, latency=0.25)
+    pair.microphone(counted(1.0))
+    pair.run(until=1.27)
+    pair.session.say("one", final=False)
+    pair.session.say("one")
+    pair.run(until=2.0)
+    pair.session.say("two")
+    pair.run(until=2.25)
+    said = [event for event in pair.told() if event["type"].endswith("_transcript")]
+    assert [(event["type"], event["alternatives"][0]["text"], event["at"]) for event in said] == [
+        ("interim_transcript", "one", 1.52),
+        ("final_transcript", "one", 1.52),
+        ("final_transcript", "two", 2.25),
+    ]
+    assert finals(pair) == [(0.0, 0.5), (0.5, 1.0)]
+
+
+def test_a_lost_transport_carries_nothing_any_more() -> None:
+    pair = dial()
+    pair.run(until=1.0)
+    session = pair.session
+    session.later(1.0, lambda: session.gateway.start_of_speech(pair.now))
+    pair.down = True
+    pair.cut()
+    session.say("too late")
+    pair.run(until=3.0)
+    assert not session.alive
+    assert set(kinds(pair)) == {"session_created", "reconnecting"}
+
+
+def test_what_cannot_be_broken_is_told() -> None:
+    pair = dial()
+    with pytest.raises(LocalProtocolError, match="no dial has succeeded yet"):
+        pair.cut()
+    pair.run(until=1.0)
+    pair.down = True
+    pair.cut()
+    with pytest.raises(LocalProtocolError, match="closed before"):
+        pair.cut()
+
+
+def test_a_dial_is_abandoned_when_nobody_wants_it_any_more() -> None:
+    pair = dial()
+    pair.at(0.04, lambda: pair.wish(lambda: pair.connection.close(pair.now)))
+    pair.run()
+    assert (kinds(pair), pair.sessions, pair.now) == (["stream_ended"], [], 0.04)
+    pair.run(until=1.0)
+    assert pair.sessions == []
+
+
+def test_a_dial_that_takes_too_long_is_abandoned_and_tried_again() -> None:
+    pair = dial(latency=6.0)
+    pair.run(until=11.0)
+    assert pair.told("reconnecting")[0]["at"] == 10.0
+    assert [action.attempt for _, action in pair.sent if isinstance(action, Connect)] == [0, 1]
+    assert pair.sessions == []
+
+
+def test_an_answer_that_was_not_read_before_the_cut_is_lost() -> None:
+    pair = dial(Recogniser(turn=0.5), limits=Limits(unread_events=8))
+    pair.run(until=0.4)
+    pair.reading = False
+    pair.end_input(pair.microphone(counted(6.0)))
+    pair.run(until=20.0)
+    pair.cut()
+    pair.read()
+    pair.run()
+    assert finals(pair)[-1][1] == 6.0
+    assert len(pair.sessions) == 2
+
+
+def test_a_transport_that_is_cut_twice_is_closed_once() -> None:
+    pair = dial()
+    pair.run(until=1.0)
+    pair.stall()
+    pair.run(until=lambda: any(isinstance(action, Disconnect) and action.abort for _, action in pair.sent))
+    pair.cut()
+    pair.run(until=lambda: len(pair.sessions) == 2)
+    assert [event["attempt"] for event in pair.told("reconnecting")] == [1]
+
+
+def test_ends_that_never_come_to_rest_are_told(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("lkstt_proto.pair.ENDLESS", 1000)
+    pair = dial()
+
+    def again() -> None:
+        pair.at(pair.now, again)
+
+    again()
+    with pytest.raises(AssertionError, match="never comes to rest"):
+        pair.run(until=1.0)
+
+
+def test_a_pair_that_has_nothing_left_to_do_stops() -> None:
+    pair = Pair(Connection(OPTIONS))
+    assert not pair.step()
+    pair.run()
+    assert (pair.now, pair.sent) == (0.0, [])

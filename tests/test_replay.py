@@ -7,6 +7,7 @@ from typing import Any
 
 import pytest
 
+from lkstt_proto.events import SessionCreated
 from lkstt_proto.replay import Fixture, FixtureError, Stage, complete, load, run
 
 HEADER = {"fixture": 1, "name": "example", "role": "client"}
@@ -64,6 +65,15 @@ def test_the_example_of_the_format_replays() -> None:
         "deadline": 1.7,
     }
     assert run(fixture(START, OPENED, created, spoken, cut)) == []
+
+
+def test_a_stage_keeps_the_core_and_its_events() -> None:
+    created = {"at": 0.3, "text": {"type": "session.created", "session_id": "s1"}, "deadline": 3.3}
+    dialogue = fixture(START, OPENED, created)
+    stage = Stage(dialogue)
+    assert [mismatch.field for mismatch in run(dialogue, stage)] == ["events[0]"]
+    assert stage.events == [SessionCreated("s1")]
+    assert stage.core.session_state == "streaming"
 
 
 def test_a_mismatch_tells_where_and_what() -> None:

@@ -2,7 +2,14 @@
 
 Nothing waits: ``step`` jumps to whatever happens next, be it a message that arrives or a timer of either end. Messages
 arrive in order, ``latency`` seconds after they were sent. Each Connect that succeeds makes a ``Session`` with a Gateway
-of its own; the scripted application on its side is a function called with the session and each of its events.
+of its own; the application on its side is a function called with the session and each of its events: see ``attend``.
+
+    pair = Pair(Connection(STTOptions()))
+    pair.wish(lambda: pair.connection.start(pair.now))
+    pair.end_input(pair.microphone(bytes(32000)))
+    pair.at(0.8, pair.cut)
+    pair.run()
+    assert pair.told("stream_ended")
 """
 
 from __future__ import annotations
@@ -11,18 +18,27 @@ from collections.abc import Callable, Iterable
 from functools import partial
 from heapq import heappop, heappush
 from itertools import count
-from typing import Any
+from typing import Any, cast
 
 from attrs import define, field
 
-from lkstt_proto.actions import Action, Connect, Disconnect, Ping
-from lkstt_proto.connection import Connection
-from lkstt_proto.dialogue import event_json
-from lkstt_proto.events import AudioReceived, Event, GatewayEvent
-from lkstt_proto.gateway import Gateway
+from .actions import Action, Connect, Disconnect, Ping
+from .connection import Connection
+from .dialogue import event_json
+from .errors import LocalProtocolError
+from .events import (
+    AudioReceived,
+    CloseRequested,
+    Event,
+    FinalizeRequested,
+    GatewayEvent,
+    SessionRequested,
+    SpeechData,
+)
+from .gateway import Gateway
 
-ENDLESS = 100_000
-"""Steps after which two ends that never come to rest are a bug."""
+ENDLESS = 500_000
+"""Steps after which two ends that never come to rest are a mistake: two hours of a microphone take fewer."""
 
 
 @define(eq=False)
@@ -35,6 +51,8 @@ class Session:
     gateway: Gateway
     audio: bytearray = field(factory=bytearray)
     """All that the gateway heard."""
+    told: float = 0.0
+    """Seconds of it up to which ``say`` gave finals."""
     events: list[GatewayEvent] = field(factory=list)
     alive: bool = True
     """False once the transport is gone: what was under way is lost."""
@@ -47,18 +65,39 @@ class Session:
     def now(self) -> float:
         return self.pair.now
 
-    def later(self, seconds: float, say: Callable[[], None]) -> None:
+    def later(self, seconds: float, act: Callable[[], None]) -> None:
         """Have the application do something after a while, if the transport is still there."""
-        self.pair.at(self.now + seconds, lambda: self.do(say))
+        self.pair.at(self.now + seconds, lambda: self.do(act))
 
     def do(self, act: Callable[[], None]) -> None:
-        """Do something at the gateway and carry out what follows."""
+        """Do something at the gateway and carry out what follows; nothing once the transport is gone."""
         if self.alive:
             act()
             self.pair.serve(self)
 
+    def say(self, text: str, *, final: bool = True) -> None:
+        """Send a transcript of what was heard since the last final; nothing once the transport is gone."""
+        heard = self.gateway.audio_seconds
+        data = SpeechData("en", text, self.told, heard)
+        self.do(lambda: self.gateway.transcript(data, self.now, final=final))
+        if final:
+            self.told = heard
+
 
 Application = Callable[[Session, GatewayEvent], None]
+
+
+def attend(session: Session, event: GatewayEvent) -> None:
+    """Do what every gateway does, and no more: accept, answer a finalize with one final word, and close when asked."""
+    gateway = session.gateway
+    if isinstance(event, SessionRequested):
+        gateway.accept(session.now, session_id=f"s{session.number}")
+    elif isinstance(event, FinalizeRequested):
+        if gateway.audio_seconds > session.told:
+            session.say("hello")
+        gateway.finalized(session.now)
+    elif isinstance(event, CloseRequested):
+        gateway.close(session.now)
 
 
 class Pair:
@@ -67,13 +106,13 @@ class Pair:
     def __init__(
         self,
         connection: Connection,
-        application: Application,
+        application: Application = attend,
         *,
         gateway_factory: Callable[[], Gateway] = Gateway,
         latency: float = 0.05,
         speed: float | None = None,
     ) -> None:
-        """``speed``: how many times real time a gateway works through audio; None: at once."""
+        """``latency``: seconds one way. ``speed``: how many times real time a gateway hears audio; None: at once."""
         self.connection = connection
         self.now = 0.0
         self.sessions: list[Session] = []
@@ -94,6 +133,7 @@ class Pair:
         self._order = count()
         self._agenda: list[tuple[float, int, Callable[[], None]]] = []
         self._inbox: list[tuple[Session, bytes]] = []  # arrived, while the client was not readable
+        self._dial: Connect | None = None  # under way
 
     # What a test does.
 
@@ -120,13 +160,16 @@ class Pair:
         self.at(time, lambda: self.wish(lambda: self.connection.end_input(self.now)))
 
     def cut(self, code: int = 1006) -> None:
-        """Break the transport: both ends notice at once, and what was under way is lost."""
+        """Break the transport: both ends notice at once, and what was under way is lost.
+
+        Raises LocalProtocolError where there is none.
+        """
         session = self.session
         self._gone(session, code)
         self.wish(lambda: self.connection.transport_closed(self.now, code=code))
 
     def stall(self) -> None:
-        """Let the transport go half-open."""
+        """Let the transport go half-open. Raises LocalProtocolError before the first."""
         self.session.stalled = True
 
     def read(self) -> None:
@@ -136,7 +179,9 @@ class Pair:
 
     @property
     def session(self) -> Session:
-        """The present one."""
+        """The present one, or the last. Raises LocalProtocolError before the first."""
+        if not self.sessions:
+            raise LocalProtocolError("no dial has succeeded yet: run until one has", phase="connect")
         return self.sessions[-1]
 
     def step(self) -> bool:
@@ -157,7 +202,10 @@ class Pair:
         return True
 
     def run(self, until: float | Callable[[], bool] | None = None) -> None:
-        """Step until a time, until something is so, or until the stream is finished."""
+        """Step until a time, until something is so, or until the stream is finished.
+
+        Raises AssertionError where both ends go on for ever.
+        """
         reached = False
 
         def alarm() -> None:
@@ -171,7 +219,7 @@ class Pair:
                 return
             if not self.step():
                 return
-        raise AssertionError("the pair never comes to rest")
+        raise AssertionError("the pair never comes to rest: end the input, or say until when to run")
 
     def told(self, *kinds: str) -> list[dict[str, Any]]:
         """What the client's application read, as JSON; of these types, if any are named."""
@@ -200,8 +248,8 @@ class Pair:
             for action in gateway.take_actions(self.now):
                 if isinstance(action, bytes):
                     self._travel(session, partial(self._receive, session, action))
-                elif isinstance(action, Disconnect):
-                    self._travel(session, partial(self._closed, session, action.code))
+                else:  # a gateway neither dials nor pings
+                    self._travel(session, partial(self._closed, session, cast("Disconnect", action).code))
             events = gateway.take_events()
             if not events and not gateway.pending:
                 return
@@ -219,25 +267,35 @@ class Pair:
         for action in actions:
             self.sent.append((self.now, action))
             if isinstance(action, Connect):
-                self.at(self.now + 2 * self._latency, self._dialled)
+                self._dial = action
+                self.at(self.now + 2 * self._latency, partial(self._dialled, action))
             elif isinstance(action, bytes):
                 self._deliver(self.session, action)
             elif isinstance(action, Ping):
                 self._ping(self.session)
+            elif self._dial is not None:
+                self._dial = None
+                self.at(self.now, partial(self._refused, code=1006))
             elif action.abort:
                 # Cut from this side: the answer does not depend on the peer any more.
                 self.at(self.now, partial(self._closed, self.session, 1006))
             else:
                 self._travel(self.session, partial(self._left, self.session))
 
-    def _dialled(self) -> None:
+    def _dialled(self, dial: Connect) -> None:
+        if self._dial is not dial:
+            return  # abandoned
+        self._dial = None
         if self.down:
-            self.wish(lambda: self.connection.transport_closed(self.now, http_status=503))
+            self._refused(http_status=503)
             return
         session = Session(self, len(self.sessions) + 1, self._gateway_factory())
         self.sessions.append(session)
         session.gateway.transport_opened(self.now)
         self.wish(lambda: self.connection.transport_opened(self.now))
+
+    def _refused(self, **facts: Any) -> None:
+        self.wish(lambda: self.connection.transport_closed(self.now, **facts))
 
     def _travel(self, session: Session, arrive: Callable[[], None]) -> None:
         def arrived() -> None:
