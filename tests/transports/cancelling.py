@@ -9,12 +9,14 @@ Where nothing can be cancelled another thread closes the stream or its STT inste
 from __future__ import annotations
 
 import argparse
+import gc
 import socket
 import sys
 import time
+import warnings
 from collections import Counter
 from collections.abc import Iterator
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, contextmanager, suppress
 from enum import StrEnum
 from pathlib import Path
 from random import Random
@@ -77,8 +79,8 @@ class Point:
     """Of the event loop behind the beginning of the stage."""
     seconds: float
     """As ``turns``, and after them."""
-    all: bool
-    """Close the STT and not only its stream, where nothing can be cancelled."""
+    more: bool
+    """Cancel again and again; where nothing can be cancelled, close the STT and not only its stream."""
 
 
 def point(random: Random, stage: Stage) -> Point:
@@ -90,7 +92,7 @@ def point(random: Random, stage: Stage) -> Point:
         secure=stage is Stage.TLS or (stage not in (Stage.DIAL, Stage.BACKOFF) and random.random() < 0.5),
         turns=int(far * TURNS) if by_turns else 0,
         seconds=0.0 if by_turns else far * SECONDS,
-        all=random.random() < 0.5,
+        more=random.random() < 0.5,
     )
 
 
@@ -103,12 +105,13 @@ class Life:
     connector: Any
     wanted: Stage
     reached: bool = False
+    over: bool = False
     stt: Any = field(init=False)
     stream: Any = None
 
     def __attrs_post_init__(self) -> None:
         """Make the STT."""
-        limits = Limits(audio_buffer=1.5, close=0.1)
+        limits = Limits(audio_buffer=1.5, close=60.0)
         self.stt = self.runtime.make(
             base_url=self.address, api_key=KEY, api_secret=SECRET, retry=QUICK, limits=limits, connector=self.connector
         )
@@ -130,6 +133,7 @@ class Life:
                         break
                 self.at(Stage.CLOSE_STT)
                 await self.stt.aclose()
+        self.over = True
 
     async def _stream(self) -> None:
         self.reached |= self.wanted in NOBODY
@@ -158,7 +162,7 @@ class Life:
 
     async def close(self, point: Point) -> None:
         """Be another thread that closes."""
-        await (self.stt if point.all or self.stream is None else self.stream).aclose()
+        await (self.stt if point.more or self.stream is None else self.stream).aclose()
 
 
 class Servers:
@@ -228,6 +232,7 @@ async def cut_short(runtime: Runtime, servers: Servers, point: Point) -> bool:
     early = True
 
     async def moment() -> None:
+        nonlocal early
         until = time.monotonic() + PATIENCE
         while not life.reached:
             assert time.monotonic() < until, "it never came there"
@@ -235,21 +240,18 @@ async def cut_short(runtime: Runtime, servers: Servers, point: Point) -> bool:
         for _ in range(point.turns):
             await runtime.turn()
         await runtime.sleep(point.seconds)
+        early = not life.over
 
     async def cut() -> None:
-        nonlocal early
         if isinstance(runtime, Sync):
             await runtime.together(closed_by_another, close)
         else:
-            early = not await runtime.cut_short(life.live, moment)
+            await runtime.cut_short(life.live, moment, again=point.more)
 
     async def closed_by_another() -> None:
-        nonlocal early
-        try:
+        # It is told, or sees the end of the events where there should be more.
+        with suppress(LocalProtocolError, StopAsyncIteration):
             await life.live()
-            early = False
-        except (LocalProtocolError, StopAsyncIteration):
-            pass  # it is told, or sees the end of events where there should be more
 
     async def close() -> None:
         await moment()
@@ -257,7 +259,7 @@ async def cut_short(runtime: Runtime, servers: Servers, point: Point) -> bool:
 
     assert await runtime.within(PATIENCE * 2, cut), "it did not end"
     await runtime.let_go(connector)
-    await runtime.settle(before)
+    await runtime.gone(before)
     servers.forget()
     return early
 
@@ -276,9 +278,25 @@ def run(runtime: Runtime, points: int, seed: int) -> Counter[Stage]:
                 failure.add_note(f"{runtime.name}, {each}")
                 raise
 
-    with Servers() as servers:
+    with Servers() as servers, complaining():
         runtime.run(main, patience=points)
     return counts
+
+
+@contextmanager
+def complaining() -> Iterator[None]:
+    """Fail for what was dropped and not closed."""
+    dropped: list[str] = []
+    hook = sys.unraisablehook
+    sys.unraisablehook = lambda dropping: dropped.append(f"{dropping.exc_value!r} in {dropping.object!r}")
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("error", ResourceWarning)
+            yield
+            gc.collect()
+    finally:
+        sys.unraisablehook = hook
+    assert dropped == []
 
 
 def main() -> None:

@@ -415,7 +415,7 @@ class StreamContract(Contract):
                     async def read() -> None:
                         assert texts([event async for event in stream]) == "0.00-1.00 1.00-2.00 2.00-3.00"
 
-                    await self.together(push, read)
+                    assert await self.within(3.0, partial(self.together, push, read)), "it waits without need"
 
             self.run(main)
         assert bytes(server.visits[0].audio) == audio
@@ -438,7 +438,7 @@ class StreamContract(Contract):
                             if len(seen) % 16 == 0:
                                 await self.sleep(0.005)
 
-                    await self.together(push, read)
+                    await self.together(read, push)
                     assert len(finals(seen)) == 60
                     ends = [event.alternatives[0].end_time for event in finals(seen)]
                     assert ends == sorted(ends)
@@ -462,6 +462,23 @@ class StreamContract(Contract):
                     stream.end_input()
                     assert [event async for event in stream.events()] == [StreamEnded(0.0)]
                     assert [event async for event in stream] == []
+
+            self.run(main)
+
+    def test_nothing_is_left_when_close_returns(self) -> None:
+        with ScriptedServer() as server:
+
+            async def main() -> None:
+                async with self.stt(server) as stt:
+                    before = self.left_over()
+                    stream = stt.stream()
+                    await self.heard(stream)
+                    await stream.aclose()
+                    await self.gone(before)
+                    stream = stt.stream()
+                    await self.heard(stream)
+                    await stt.aclose()
+                    await self.gone(before)
 
             self.run(main)
 
@@ -516,7 +533,7 @@ class StreamContract(Contract):
                 async with self.stt(server) as stt:
                     before = self.left_over()
                     await stt.stream().aclose()
-                    await self.settle(before)
+                    await self.gone(before)
                     stt.stream()
 
             self.run(main)
@@ -535,7 +552,7 @@ class StreamContract(Contract):
                                     stream = stt.stream()
                                     if within:
                                         async with stream:
-                                            await stream.push_audio(pcm(0.05))
+                                            await self.sleep(0.01)
                                             raise mine
                                     raise mine
                             except Exception as error:
@@ -965,9 +982,7 @@ class StreamContract(Contract):
                     while not stalling.is_set():
                         await self.sleep(0.001)
                     assert await self.within(1.0, stream.aclose)
-                    for _ in range(5):
-                        await self.turn()
-                    assert self.left_over() <= before
+                    await self.gone(before)
                 await self.let_go(connector)
 
             self.run(main)
@@ -1228,13 +1243,13 @@ class CancelContract(Contract):
         with ScriptedServer(act) as server:
 
             async def main() -> None:
-                async with self.stt(server) as stt:
+                async with self.stt(server, limits=Limits(close=60.0)) as stt:
                     before = self.left_over()
                     stream = stt.stream()
                     await self.sleep(0.05)
                     await self.cut_short(stream.aclose, self.turn)
+                    await self.gone(before)
                     assert isinstance([event async for event in stream.events()][-1], StreamEnded)
-                    await self.settle(before)
 
             self.run(main)
 

@@ -12,7 +12,8 @@ import time
 import tracemalloc
 import wave
 from collections.abc import Callable, Coroutine
-from functools import partial
+from concurrent.futures import ThreadPoolExecutor
+from functools import cache, partial
 from importlib import import_module
 from math import inf
 from pathlib import Path
@@ -65,7 +66,7 @@ from lkstt_transports.gateway.recognizers import (
 )
 
 QUICK = RetryPolicy(first_delay=0.01, max_delay=0.05)
-BRIEF = Limits(replay_pace=20.0, quiet=0.2, drain=5.0, close=0.2)
+BRIEF = Limits(replay_pace=20.0, quiet=0.5, drain=5.0, close=0.2)
 """For finishes that a test can wait for."""
 
 
@@ -191,20 +192,22 @@ class Driver(Protocol):
 
 
 class AsyncDriver:
-    """Drives an adapter with ``async`` in its names, whatever event loop it is for."""
+    """Drives an adapter with ``async`` in its names, on whatever event loop."""
 
-    def __init__(self, name: str, backend: str) -> None:
+    def __init__(self, name: str, adapter: str, backend: str, **options: Any) -> None:
         self.name = name
+        self._adapter = adapter
         self._backend = backend
+        self._options = options
 
     def run(self, address: dict[str, str], job: Job) -> Outcome:
         """See ``Driver``."""
         outcome = Outcome()
-        anyio.run(self._run, address, job, outcome, backend=self._backend)
+        anyio.run(self._run, address, job, outcome, backend=self._backend, backend_options=self._options)
         return outcome
 
     async def _run(self, address: dict[str, str], job: Job, outcome: Outcome) -> None:
-        adapter = import_module(f"lkstt_transports.{self.name}")
+        adapter = import_module(f"lkstt_transports.{self._adapter}")
         with anyio.fail_after(job.patience):
             async with (
                 adapter.STT(**address, retry=job.retry, limits=job.limits) as stt,
@@ -239,7 +242,70 @@ class AsyncDriver:
             return  # the one who reads is told
 
 
-ADAPTERS: list[Driver] = [AsyncDriver("asyncio", "asyncio")]
+class SyncDriver:
+    """Drives the adapter that blocks: one thread pushes, and this one reads."""
+
+    name = "sync"
+
+    def run(self, address: dict[str, str], job: Job) -> Outcome:
+        """See ``Driver``."""
+        outcome = Outcome()
+        adapter = import_module("lkstt_transports.sync")
+        with adapter.STT(**address, retry=job.retry, limits=job.limits) as stt, stt.stream() as stream:
+            pushing = threading.Thread(target=self._push, args=(stream, job, outcome))
+            pushing.start()
+            impatience = threading.Timer(job.patience, stream.aclose)
+            impatience.start()
+            while job.read is not None and not job.read(stream.stats):
+                time.sleep(0.01)
+            try:
+                for event in stream.events():
+                    outcome.events.append((time.monotonic(), event))
+            except SttError as error:
+                outcome.error = error
+            outcome.stats = stream.stats
+            assert not impatience.finished.is_set(), "it takes too long"
+            impatience.cancel()
+        pushing.join()
+        return outcome
+
+    def _push(self, stream: Any, job: Job, outcome: Outcome) -> None:
+        began = time.monotonic()
+        try:
+            for due, span in job.pieces():
+                if job.speed != inf:
+                    time.sleep(max(0.0, began + due - time.monotonic()))
+                if job.at_once:
+                    stream.push_audio_nowait(job.audio(*span))
+                else:
+                    stream.push_audio(job.audio(*span))
+            outcome.input_ended = time.monotonic()
+            stream.end_input()
+        except SttError:
+            return  # the one who reads is told
+
+
+ADAPTERS: list[Driver] = [
+    AsyncDriver("asyncio", "asyncio", "asyncio"),
+    AsyncDriver("uvloop", "asyncio", "asyncio", use_uvloop=True),
+    AsyncDriver("trio", "trio", "trio"),
+    AsyncDriver("anyio-asyncio", "anyio", "asyncio"),
+    AsyncDriver("anyio-trio", "anyio", "trio"),
+    SyncDriver(),
+]
+
+
+def everywhere(scenario: Callable[..., None], *arguments: Any, at_once: int = len(ADAPTERS)) -> None:
+    """Put every adapter through a scenario, all at once: most of it is waiting, each in a world of its own."""
+    with ThreadPoolExecutor(at_once) as pool:
+        runs = {driver.name: pool.submit(scenario, driver, *arguments) for driver in ADAPTERS}
+    failures = []
+    for name, future in runs.items():
+        if (failure := future.exception()) is not None:
+            failure.add_note(f"by {name}")
+            failures.append(failure)
+    if failures:
+        raise BaseExceptionGroup(f"{len(failures)} of {len(ADAPTERS)} adapters", failures)
 
 
 @define(eq=False)
@@ -362,7 +428,7 @@ def outage(driver: Driver) -> None:
 def outage_beyond_the_ring(driver: Driver) -> None:
     """Nobody listens for longer than the ring is: what is lost is told to the sample."""
     fault = Fault(Act.RESET, At(messages=30), lasting=0.7)
-    limits = Limits(audio_buffer=2.0, replay_pace=40.0, quiet=0.2, drain=5.0, close=0.2)
+    limits = Limits(audio_buffer=2.0, replay_pace=40.0, quiet=0.5, drain=5.0, close=0.2)
     job = Job(seconds=3 * UTTERANCE_SECONDS + SPOKEN_SECONDS, speed=10.0, at_once=True, limits=limits)
     judge(run(driver, job, Conduct((fault,))), dropped=True)
 
@@ -381,13 +447,15 @@ def bad_wire(driver: Driver) -> None:
     """Slow, far away, and in single bytes: nothing is wrong with that."""
     wire = Wire(latency=0.05, bandwidth=150_000, slices=500)
     conduct = Conduct(up=wire, down=Wire(latency=0.05, slices=1))
-    result = run(driver, Job(seconds=TWO_SENTENCES), conduct)
+    # Single bytes take their time where many are under way at once.
+    limits = Limits(replay_pace=20.0, quiet=3.0, drain=10.0, close=1.0)
+    result = run(driver, Job(seconds=TWO_SENTENCES, limits=limits), conduct)
     judge(result)
     assert result.outcome.stats is not None
     assert result.outcome.stats.failures == 0
 
 
-LIVELY = Limits(replay_pace=20.0, ping_interval=0.1, ping_timeout=0.1, quiet=0.2, drain=5.0, close=0.1)
+LIVELY = Limits(replay_pace=20.0, ping_interval=0.1, ping_timeout=0.3, quiet=0.5, drain=8.0, close=0.1)
 """Liveness that a test can wait for."""
 
 
@@ -521,8 +589,8 @@ ENDS = {
 def end_of_input(driver: Driver, end: End) -> None:
     """However the gateway takes the end of input, the stream ends, and says how."""
     # Fast enough that little is unsent at the end, as the seconds unsent are waited for as well.
-    drain = 8.0 if end.complete else 0.8
-    limits = Limits(replay_pace=20.0, ping_interval=0.1, ping_timeout=0.1, quiet=0.2, drain=drain, close=0.2)
+    drain = 8.0 if end.complete else 2.0
+    limits = Limits(replay_pace=20.0, ping_interval=0.1, ping_timeout=0.3, quiet=0.5, drain=drain, close=0.2)
     job = Job(seconds=TWO_SENTENCES, speed=20.0, limits=limits)
     result = run(driver, job, *end.conducts, endings=end.endings)
     outcome = result.outcome
@@ -543,14 +611,13 @@ SPEECH = Path(__file__).resolve().parents[3] / "shared" / "audio"
 
 def real_speech(driver: Driver) -> None:
     """Two cuts in each recording: the recogniser hears the whole utterance again, and so the same words."""
-    recordings = [read_recording(path) for path in sorted(SPEECH.glob("*.wav"))]
-    engine = PocketsphinxEngine()
+    recordings = transcribed()
     conducts = []
     for pcm in recordings:
         messages = len(pcm) // 2 // (RATE // 20)
         conducts += [Conduct((Fault(Act.RESET, At(messages=messages // 3)),))] * 2 + [Conduct()]
     with World(PocketsphinxRecognizer(workers=1, limit=4), *conducts) as world:
-        for pcm in recordings:
+        for pcm, words in recordings.items():
 
             def audio(start: int, end: int, pcm: bytes = pcm) -> bytes:
                 return pcm[2 * start : 2 * end]
@@ -558,9 +625,16 @@ def real_speech(driver: Driver) -> None:
             # Slow enough that both cuts come before the end of input: a second cut behind it may end the stream.
             job = Job(seconds=len(pcm) / 2 / RATE, audio=audio, speed=4.0, limits=Limits(replay_pace=100.0))
             outcome = driver.run(world.address, job)
-            whole = [final.text for final in transcribe_directly(pcm, engine=engine) if final.text]
-            assert [data.text for data in outcome.finals] == whole
+            assert [data.text for data in outcome.finals] == words
     assert [link.broken_at is not None for link in world.proxy.links] == [True, True, False] * len(recordings)
+
+
+@cache
+def transcribed() -> dict[bytes, list[str]]:
+    """Give all recordings, each with what the recogniser hears in it when nothing comes between."""
+    engine = PocketsphinxEngine()
+    recordings = [read_recording(path) for path in sorted(SPEECH.glob("*.wav"))]
+    return {pcm: [final.text for final in transcribe_directly(pcm, engine=engine) if final.text] for pcm in recordings}
 
 
 def read_recording(path: Path) -> bytes:

@@ -14,13 +14,14 @@ import lkstt_transports
 from lkstt_proto import messages
 
 PACKAGE = Path(lkstt_transports.__file__).parent
-ADAPTERS = ("asyncio", "trio", "anyio", "websocket", "aiohttp_connector")
+ADAPTERS = ("asyncio", "trio", "anyio", "sync", "websocket", "socket_connector", "aiohttp_connector")
 SHARED = ("base", "common", "websocket")
 # "error" is everybody's word.
 NAMES = {*messages.SERVER_MESSAGES, *messages.CLIENT_MESSAGES} - {"error"}
-# Constants of the module with a number in them that is no duration.
-COUNTS = {
-    "CHUNK", "_DEFAULT_PORTS", "_DETAIL_BYTES", "_HEAD_BYTES", "_NO_STATUS", "_PUSHES_PER_TURN", "_TURNS_TO_HEAR",
+# Constants with a number in them that is no duration, and one that is TCP's (RFC 8305).
+CONSTANTS = {
+    "CHUNK", "_ATTEMPT_DELAY", "_DEFAULT_PORTS", "_DETAIL_BYTES", "_HEAD_BYTES", "_MESSAGES_PER_TURN",
+    "_MOST_UNWRITTEN", "_NO_STATUS", "_PUSHES_PER_TURN", "_TURNS_TO_ANSWER", "_TURNS_TO_HEAR",
 }  # fmt: skip
 # Calls that are told a number of bytes.
 BYTES = {"to_bytes", "from_bytes"}
@@ -37,7 +38,7 @@ def numbers(source: ast.Module) -> Iterator[str]:
 
     def walk(node: ast.AST) -> Iterator[ast.Constant]:
         if isinstance(node, ast.Assign) and all(
-            isinstance(name, ast.Name) and name.id in COUNTS for name in node.targets
+            isinstance(name, ast.Name) and name.id in CONSTANTS for name in node.targets
         ):
             return
         if isinstance(node, ast.Call) and isinstance(node.func, ast.Attribute) and node.func.attr in BYTES:
@@ -48,7 +49,7 @@ def numbers(source: ast.Module) -> Iterator[str]:
             yield from walk(child)
 
     for found in walk(source):
-        if type(found.value) is not int or found.value not in (0, 1):
+        if found.value not in (0, 1):
             yield f"{found.value!r} in line {found.lineno}"
 
 
@@ -62,10 +63,10 @@ def waits(source: ast.Module) -> Iterator[int]:
 
 def test_the_walks_see_what_they_look_for() -> None:
     source = ast.parse(
-        "CHUNK = 5\nWAIT = 2\nasync def f():\n    '''doc'''\n    await g(0, 1, 0.0)\n    x.to_bytes(2)\n"
+        "CHUNK = 5\nWAIT = 2\nasync def f():\n    '''doc'''\n    await g(0, 1, 0.5)\n    x.to_bytes(2)\n"
         "async def g():\n    '''doc'''\nh(timeout=-3)\n[x async for x in y]\n"
     )
-    assert list(numbers(source)) == ["2 in line 2", "0.0 in line 5", "3 in line 9"]
+    assert list(numbers(source)) == ["2 in line 2", "0.5 in line 5", "3 in line 9"]
     assert list(waits(source)) == [3, 5]
     assert {"session.create", "input_audio", "final_transcript", "session.closed"} <= NAMES
 
@@ -103,6 +104,7 @@ def loaded(module: str) -> set[str]:
         (".asyncio", {"asyncio", "aiohttp"}),
         (".trio", {"trio", "websockets"}),
         (".anyio", {"anyio", "websockets"}),
+        (".sync", {"websockets"}),
     ],
 )
 def test_importing_an_adapter_imports_only_its_own_runtime(module: str, own: set[str]) -> None:
