@@ -121,22 +121,24 @@ def _record_passing(upstream: str, listen: str, folder: Path, redact: dict[str, 
     # An event loop and a web server are not for those who ask for --help.
     import asyncio
 
+    from ..replaying.listening import listening_address
     from ..replaying.proxy import RecordingProxy
 
+    try:
+        listening_address(listen)
+    except InsecureTransport as error:
+        raise Failure(str(error)) from None
     try:
         folder.mkdir(exist_ok=True)
     except OSError as error:
         raise Failure(f"{folder} cannot be made ({error.strerror}): choose another --output-dir") from None
     stamp, numbers = _stamp(), count(1)
-    try:
-        proxy = RecordingProxy(
-            upstream=upstream,
-            listen=listen,
-            keep=partial(asyncio.to_thread, partial(_keep, folder=folder, redact=redact)),
-            name=lambda: f"lkstt-{stamp}-{next(numbers):03}",
-        )
-    except InsecureTransport as error:
-        raise Failure(str(error)) from None
+    proxy = RecordingProxy(
+        upstream=upstream,
+        listen=listen,
+        keep=partial(asyncio.to_thread, partial(_keep, folder=folder, redact=redact)),
+        name=lambda: f"lkstt-{stamp}-{next(numbers):03}",
+    )
     with interruptible():
         return asyncio.run(_pass_on(proxy, listen))
 
