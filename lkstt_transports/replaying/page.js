@@ -85,6 +85,8 @@
     return kind === "up" ? colour.up : kind === "call" ? colour.call : colour.plain;
   }
 
+  const MINOR = /^(interim_|transcript |ping|transport_alive|handle_timeout|recognition_usage|start_of_speech|end_of_speech)/;
+
   function drawAxis(place) {
     const span = view[1] - view[0];
     const rough = span / Math.max(2, (width - LEFT - RIGHT) / 90);
@@ -161,14 +163,14 @@
       if (item.lane !== place.key || pixel < LEFT - 1 || pixel > width - RIGHT) return;
       const ink = shadeOf(place.key, item.label);
       const box = { index, title: item.label, body: item.detail };
-      marks.push({ pixel, item, ink, box, minor: ink === colour.interim });
+      marks.push({ pixel, item, ink, box, minor: MINOR.test(item.label) });
       pen.globalAlpha = 0.45;
       pen.fillStyle = ink;
       pen.fillRect(pixel, place.top + 4, 1.5, place.height - 8);
       pen.globalAlpha = 1;
       boxes.push({ left: pixel - 4, right: pixel + 5, top: place.top, bottom: place.top + place.height, ...box });
     }));
-    // What may change has a label only where everything else leaves room.
+    // What is frequent has a label only where everything else leaves room.
     for (const minor of [false, true]) {
       for (const mark of marks.filter((each) => each.minor === minor)) {
         const label = fit(mark.item.brief, 260), long = pen.measureText(label).width + 12;
