@@ -61,11 +61,9 @@ export function lost(closeCode, sessionId) {
 /** The error for a transport that did not open. */
 export const dialFailure = () => new SttError('ConnectError', 'could not connect', { phase: 'connect' });
 
-const ALWAYS_PERMANENT = ['TlsError', 'InsecureTransport', 'UnexpectedRedirect', 'LocalProtocolError'];
-
 /** What a failure means for the next attempt: `permanent`, `unauthorized` or `transient`. */
 export function verdict(error) {
-  if (ALWAYS_PERMANENT.some((name) => error.isA(name))) return 'permanent';
+  if (errors[error.name].permanent) return 'permanent';
   if ((error.isA('AuthError') && error.httpStatus === 401) || error.code === 401) return 'unauthorized';
   return error.retryable ? 'transient' : 'permanent';
 }
