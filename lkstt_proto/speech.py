@@ -75,7 +75,7 @@ class Reader:
         if end is None:
             start_time = min(since, end_time)
         data = SpeechData(
-            self._info.language(message.language) if message.language else language or DEFAULT_LANGUAGE,
+            self._info.language(message.language or "") or language or DEFAULT_LANGUAGE,
             message.text,
             start_time,
             end_time,

@@ -78,7 +78,8 @@ def test_everything_else_passes_as_it_came() -> None:
 
 
 @pytest.mark.parametrize(
-    ("sent", "stream", "expected"), [("de", "fr", "de"), (None, "fr", "fr"), (None, "", "en"), ("ENG", "", "en")]
+    ("sent", "stream", "expected"),
+    [("de", "fr", "de"), (None, "fr", "fr"), (None, "", "en"), ("ENG", "", "en"), (" ", "fr", "fr")],
 )
 def test_a_transcript_without_a_language_has_the_streams(sent: str | None, stream: str, expected: str) -> None:
     assert read(reader((0, 10)), said(language=sent), language=stream).data.language == expected

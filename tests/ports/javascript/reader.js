@@ -42,7 +42,7 @@ export class Reader {
     const startTime = place ? place.startTime : Math.min(since, timeline.latest);
     const unnamed = language || constants.default_language;
     const data = {
-      language: message.language === null ? unnamed : spellLanguage(message.language, this.#info),
+      language: (message.language === null ? '' : spellLanguage(message.language, this.#info)) || unnamed,
       text: message.text,
       startTime,
       endTime,
