@@ -23,7 +23,7 @@ from lkstt_transports.websocket import CHUNK, Dialer, WebSocket
 # Seconds before the next address of a host is tried beside one that does not answer (RFC 8305, 5).
 _ATTEMPT_DELAY = 0.25
 
-_UNDER_WAY = (errno.EINPROGRESS, errno.EWOULDBLOCK)
+_UNDER_WAY = (0, errno.EINPROGRESS, errno.EWOULDBLOCK)
 _Address = tuple[int, Any]  # family, and what to connect to
 
 
@@ -34,14 +34,53 @@ class Opened(NamedTuple):
 class Socket(Protocol):
     """A WebSocket to be. Only ``wait`` blocks; it and ``wake`` alone may be called without the stream's lock.
 
-    Pings of the peer are its own business.
+    Pings of the peer are its own business. One without a network, whose peer repeats what it hears::
+
+        class EchoConnector:
+            @contextmanager
+            def open(self, request, max_message):
+                yield EchoSocket()
+
+            def aclose(self): ...
+
+        class EchoSocket:
+            sending = False  # all is out at once
+
+            def __init__(self):
+                self.facts, self.calls = deque([Opened()]), SimpleQueue()
+
+            def send_text(self, data):
+                self.tell(Text(data))
+
+            def ping(self):
+                self.tell(Pong())
+
+            def close(self, code):
+                self.tell(Closed(code))
+
+            def receive(self):
+                return self.facts.popleft() if self.facts else None
+
+            def wait(self, seconds, *, receiving):
+                with suppress(Empty):
+                    self.calls.get(timeout=seconds)
+
+            def wake(self):
+                self.calls.put(None)
+
+            def tell(self, fact):
+                self.facts.append(fact)
+                self.wake()
     """
 
     def send_text(self, data: bytes) -> None:
         """Begin to send UTF-8 as one text message."""
 
     def receive(self) -> Opened | Received | None:
-        """Go on with all that is under way; give what has come, None when nothing has."""
+        """Go on with all that is under way; give what has come, None when nothing has.
+
+        Raises whatever is wrong, after all that came before it.
+        """
 
     def ping(self) -> None:
         """Begin to send a ping; ``receive`` gives the pong."""
@@ -51,7 +90,7 @@ class Socket(Protocol):
 
     @property
     def sending(self) -> bool:
-        """Whether something is still on its way out: no more messages until it is gone."""
+        """Go on with what is on its way out; whether it is still under way: no more messages until it is gone."""
 
     def wait(self, seconds: float | None, *, receiving: bool) -> None:
         """Block until ``receive`` may have something to do, ``wake`` was called, or the time is up.
@@ -60,7 +99,11 @@ class Socket(Protocol):
         """
 
     def wake(self) -> None:
-        """Have ``wait`` return."""
+        """Have ``wait`` return, now or as soon as it is called; harmless once the socket is gone.
+
+        Ctrl-C may strike in the middle, which a socket and a ``SimpleQueue`` survive, and a ``threading.Event`` does
+        not.
+        """
 
 
 class WebSocketConnector(Dialer):
@@ -94,8 +137,9 @@ class _Socket:
         self._dial = _Dial(self._selector, self.wake)
         stack.callback(self._dial.close)
         self._dial.resolve(*websocket.address)
-        self._ready: set[Any] = set()  # sockets that something happened to, while dialling
+        self._ready: set[Any] = set()  # sockets that something happened to
         self._connected = False
+        self._broken = False  # nothing can be written any more
         self._tcp: socket.socket
         self._interest = 0  # what the selector is asked about it
         self._unsent = memoryview(b"")
@@ -115,6 +159,8 @@ class _Socket:
 
     @property
     def sending(self) -> bool:
+        if self._unsent:
+            self._answer()
         return bool(self._unsent)
 
     def receive(self) -> Opened | Received | None:
@@ -137,12 +183,12 @@ class _Socket:
 
     def wait(self, seconds: float | None, *, receiving: bool) -> None:
         if self._connected:
-            self._ask(EVENT_READ * receiving | EVENT_WRITE * self.sending)
+            self._ask(EVENT_READ * receiving | EVENT_WRITE * (bool(self._unsent) and not self._broken))
         elif self._dial.next_at is not None:
             patience = max(0.0, self._dial.next_at - monotonic())
             seconds = patience if seconds is None else min(seconds, patience)
         self._ready = {key.fileobj for key, _ in self._selector.select(seconds)}
-        with suppress(BlockingIOError):
+        if self._alarm in self._ready:
             self._alarm.recv(CHUNK)
 
     def wake(self) -> None:
@@ -159,15 +205,20 @@ class _Socket:
         self._interest = interest
 
     def _answer(self) -> None:
-        """Write while reading: should that fail, what is left to receive comes first."""
+        """Write beside something else: should that fail, what is left to receive comes first."""
         with suppress(OSError):
             self._write()
 
     def _write(self) -> None:
-        with suppress(BlockingIOError):
+        try:
             while self._unsent or (data := self._websocket.take()):
                 self._unsent = self._unsent or memoryview(data)
                 self._unsent = self._unsent[self._tcp.send(self._unsent) :]
+        except BlockingIOError:
+            pass
+        except OSError:
+            self._broken = True
+            raise
 
 
 class _Dial:
@@ -176,48 +227,50 @@ class _Dial:
     def __init__(self, selector: BaseSelector, wake: Callable[[], None]) -> None:
         self._selector = selector
         self._wake = wake
-        self._found: list[_Address] | OSError | None = None
+        self._found: list[_Address] | Exception | None = None
         self._tried = 0
         self._pending: set[socket.socket] = set()
         self._chosen: socket.socket | None = None
         self._error: OSError = OSError("the host has no address")
         self.next_at: float | None = None
-        """When the next address is to be tried, on the clock of ``time.monotonic``."""
+        """When the next address is to be tried, on the clock of ``time.monotonic``; None for at once, or never."""
 
     def resolve(self, host: str, port: int) -> None:
         """Find the addresses; in a thread that may outlive this object, unless the host is an address itself."""
         try:
             self._found = _addresses(host, port, socket.AI_NUMERICHOST)
+        except UnicodeError:
+            raise OSError(f"{host!r} is no name of a host") from None
         except OSError:
             threading.Thread(target=self._resolve, args=(host, port), name="lkstt-resolver", daemon=True).start()
 
     def _resolve(self, host: str, port: int) -> None:
         try:
             self._found = _addresses(host, port, 0)
-        except OSError as error:
+        except Exception as error:  # whatever it is, somebody waits for it
             self._found = error
-        except UnicodeError:
-            self._found = OSError(f"{host!r} is no name of a host")
         self._wake()
 
     def go_on(self, ready: set[Any]) -> socket.socket | None:
-        """Take note of the sockets that something happened to; give the one that is connected. Raises OSError."""
+        """Take note of the sockets that something happened to; give the one that is connected.
+
+        Raises what the resolver did, or the last address's OSError.
+        """
         if self._found is None:
             return None
-        if isinstance(self._found, OSError):
+        if isinstance(self._found, Exception):
             raise self._found
         for attempt in ready & self._pending:
             self._pending.remove(attempt)
             self._selector.unregister(attempt)
-            if self._succeeded(attempt, attempt.getsockopt(socket.SOL_SOCKET, socket.SO_ERROR)):
-                return self._chosen
+            if not (code := attempt.getsockopt(socket.SOL_SOCKET, socket.SO_ERROR)):
+                return self._choose(attempt)
+            self._drop(attempt, code)
         now = monotonic()
-        while self._tried < len(self._found) and (not self._pending or self.next_at is None or self.next_at <= now):
-            self._try(*self._found[self._tried])
+        while self._tried < len(self._found) and (self.next_at is None or self.next_at <= now):
+            self.next_at = None
+            self._try(*self._found[self._tried], now)
             self._tried += 1
-            self.next_at = now + _ATTEMPT_DELAY
-            if self._chosen is not None:
-                return self._chosen
         if self._tried == len(self._found):
             self.next_at = None
             if not self._pending:
@@ -231,7 +284,7 @@ class _Dial:
         if self._chosen is not None:
             self._chosen.close()
 
-    def _try(self, family: int, address: Any) -> None:
+    def _try(self, family: int, address: Any, now: float) -> None:
         try:
             attempt = socket.socket(family, socket.SOCK_STREAM)
         except OSError as error:  # a family that this computer does not speak
@@ -242,21 +295,23 @@ class _Dial:
         if code in _UNDER_WAY:
             self._pending.add(attempt)
             self._selector.register(attempt, EVENT_WRITE)
+            self.next_at = now + _ATTEMPT_DELAY
         else:
-            self._succeeded(attempt, code)
+            self._drop(attempt, code)
 
-    def _succeeded(self, attempt: socket.socket, code: int) -> bool:
-        if code:
-            attempt.close()
-            self._error = OSError(code, os.strerror(code))
-            return False
+    def _drop(self, attempt: socket.socket, code: int) -> None:
+        attempt.close()
+        self._error = OSError(code, os.strerror(code))
+        self.next_at = None
+
+    def _choose(self, attempt: socket.socket) -> socket.socket:
         attempt.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         for other in self._pending:
             self._selector.unregister(other)
             other.close()
         self._pending.clear()
         self._chosen = attempt
-        return True
+        return attempt
 
 
 def _addresses(host: str, port: int, flags: int) -> list[_Address]:

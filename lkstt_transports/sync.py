@@ -1,8 +1,13 @@
 """Speech-to-text for programs that block, and for threads.
 
-Each stream has one lock and one thread. The thread (``_live``) dials, waits for the socket and the core's deadline, and
-receives; whoever holds the lock, an application's thread as well, writes as far as the socket takes it (``_flush``).
-What is sent, when and why is decided in ``lkstt_proto``.
+Each stream has one lock and one thread. The thread gives the stream its turns (``_turn``): to dial, to receive, to look
+at the clock; in between it waits, for the socket and the core's deadline at once. Whoever holds the lock, an
+application's thread as well, writes as far as the socket takes it (``_flush``). What is sent, when and why is decided
+in ``lkstt_proto``.
+
+While it waits, the thread does not hold the stream: one that nobody closed and nobody has any more is cut off, and its
+thread ends. A stream belongs to the process that made it: after ``os.fork`` leave it to the parent. A signal handler
+that wants to close one raises an exception, or leaves it to another thread: it may have interrupted the stream itself.
 """
 
 from __future__ import annotations
@@ -16,10 +21,10 @@ from math import inf
 from typing import TYPE_CHECKING, Any, Self
 
 from lkstt_proto import Connection, Event, LocalProtocolError, Request, SpeechEvent, Stats
-from lkstt_proto.audio import as_bytes
 from lkstt_transports.base import BaseSTT
 from lkstt_transports.socket_connector import Opened, Socket, WebSocketConnector
 from lkstt_transports.stream import BaseStream
+from lkstt_transports.threads import Deed, Lot, Pause, Turns
 
 if TYPE_CHECKING:
     from types import TracebackType
@@ -29,54 +34,33 @@ if TYPE_CHECKING:
 __all__ = ["STT", "SpeechStream", "WebSocketConnector"]
 
 _MESSAGES_PER_TURN = 64  # received in a row, after which other threads get a turn
-_NOTHING = object()
 
 
-class _Lot:
-    """Where threads wait to be woken, all at once. All of it needs the stream's lock, which ``park`` lets go of."""
-
-    def __init__(self, lock: threading.RLock) -> None:
-        self._condition = threading.Condition(lock)
-        self._parked = 0
-
-    def __len__(self) -> int:
-        return self._parked
-
-    def park(self, seconds: float | None = None) -> None:
-        self._parked += 1
-        try:
-            self._condition.wait(seconds)
-        finally:
-            self._parked -= 1
-
-    def unpark_all(self) -> None:
-        self._condition.notify_all()
-
-
-class SpeechStream(BaseStream[_Lot]):
+class SpeechStream(BaseStream[Lot]):
     """One stream of audio in and events out; made by ``STT.stream``.
 
     Iterate it for speech events alone, or ``events()`` for everything; both take from the same queue. It runs until
-    ``end_input`` was answered, ``aclose`` was called, or it failed. Any number of threads may use it.
+    ``end_input`` was answered, ``aclose`` was called, it failed, or was dropped. Any number of threads may use it.
     """
 
     _over = StopIteration
 
     def __init__(self, connection: Connection, connector: Any, max_message: int) -> None:
+        super().__init__(connection, Lot)
         self._lock = threading.RLock()
-        super().__init__(connection, partial(_Lot, self._lock))
         self._connector = connector
         self._max_message = max_message
         self._wanted: Request | None = None
         self._link: Socket | None = None
+        self._pause = Pause()  # instead of a link
         self._cutting = False  # the link, or the one that is wanted
-        self._doing: Iterator[Any] | None = None  # what the writer has begun, None when it cannot go on
-        self._idle = _Lot(self._lock)  # for the thread, while there is no link
+        self._doing: Iterator[Deed] | None = None  # what the writer has begun and the socket did not take yet
+        self._mute = False  # the writer of this link has failed
         self._waiting = False  # the thread is, and would have to be woken
         self._deaf = False  # it waits, and not for the peer, since nobody reads
         self._iterated = False
-        # A daemon: a stream that nobody closed must not keep the program from ending.
-        self._thread = threading.Thread(target=self._live, name="lkstt-stream", daemon=True)
+        self._crash: BaseException | None = None  # why there are no more turns
+        self._thread = Turns(self._turn)
 
     @property
     def stats(self) -> Stats:
@@ -91,21 +75,28 @@ class SpeechStream(BaseStream[_Lot]):
         failed, and LocalProtocolError after the end of input, or when it would wait for ever because the stream is full
         of events and nothing was ever iterated; what had room stays pushed.
         """
-        with self._lock:
-            rest = self._push(as_bytes(pcm))
-            while rest:
+        while True:
+            with self._lock:
+                pcm = self._push(pcm)
+                if not pcm:
+                    return
+                if self._connection.room:  # what was pushed is written already
+                    continue
                 if not (self._iterated or self._connection.readable):
                     raise LocalProtocolError(
                         "there is no room for more audio until somebody reads the events: iterate over the stream in "
                         "another thread, or between pushes",
                         phase="session",
                     )
-                self._moved.park()
-                rest = self._push(rest)
+                wait = self._queue_up(self._moved)
+            wait()
 
     def events(self) -> Iterator[Event]:
-        """Iterate over speech events and stream events; after the last one the stream's error is raised, if any."""
-        return _Events(self._next_event)
+        """Iterate over speech events and stream events; after the last one the stream's error is raised, if any.
+
+        An iterator may be left and dropped at any time.
+        """
+        return iter(self._next_event, None)
 
     def __iter__(self) -> Self:
         return self
@@ -116,25 +107,27 @@ class SpeechStream(BaseStream[_Lot]):
         return event
 
     def _next_event(self) -> Event:
-        with self._lock:
-            self._iterated = True
-            while (event := self._take_event()) is None:
-                self._news.park()
-            return event
+        while True:
+            with self._lock:
+                self._iterated = True
+                event = self._take_event()
+                if event is not None:
+                    return event
+                wait = self._queue_up(self._news)
+            wait()
 
     def aclose(self) -> None:
         """End the stream now: politely, and if that takes too long or is interrupted, at once.
 
         Events that came until then can still be read. Calling it again changes nothing.
         """
-        with self._lock:
+        try:
             self._begin_close()
-            try:
-                while not self._connection.finished:
-                    self._moved.park()
-            finally:
+            if self._thread.is_alive():
+                self._thread.join()
+        finally:
+            with self._lock:
                 self._cut()
-        self._thread.join()
 
     def __enter__(self) -> Self:
         return self
@@ -145,6 +138,12 @@ class SpeechStream(BaseStream[_Lot]):
         self.aclose()
 
     # Inputs, which may come from any thread.
+
+    def _begin(self) -> None:
+        with self._lock:
+            if not self._connection.finished:  # closed before it began
+                self._start()
+                self._thread.start()
 
     def _wish(self, method: Callable[..., None], *arguments: Any, **changes: Any) -> None:
         with self._lock:
@@ -164,35 +163,25 @@ class SpeechStream(BaseStream[_Lot]):
 
     # From here on whoever calls has the lock.
 
+    def _queue_up(self, lot: Lot) -> Deed:
+        self._raise_failure()
+        return lot.queue_up()
+
+    def _raise_failure(self) -> None:
+        super()._raise_failure()
+        if self._crash is not None:
+            raise self._crash
+
     def _look(self) -> None:
         super()._look()
         if self._deaf and self._connection.readable:
             self._wake()
 
     def _wake(self) -> None:
-        """Have the thread look again."""
+        """Have the thread take a turn."""
         if self._waiting:
-            self._waiting = False
-            if self._link is None:
-                self._idle.unpark_all()
-            else:
-                self._link.wake()
-
-    def _wait(self) -> None:
-        """Wait for the link, for the deadline, or to be woken; be deaf to the link if nobody reads."""
-        seconds = None if self._armed in (None, inf) else max(0.0, self._armed - self._now())
-        self._waiting = True
-        if self._link is None:
-            self._idle.park(seconds)
-        else:
-            self._deaf = not self._connection.readable
-            receiving = not self._deaf
-            self._lock.release()
-            try:
-                self._link.wait(seconds, receiving=receiving)
-            finally:
-                self._lock.acquire()
-        self._waiting = self._deaf = False
+            self._thread.place.wake()
+            self._waiting = False  # not before: an interrupt in between would leave it asleep
 
     # The clock.
 
@@ -202,11 +191,44 @@ class SpeechStream(BaseStream[_Lot]):
     def _arm(self, deadline: float) -> None:  # noqa: ARG002 (the thread looks at what is armed when it waits)
         self._wake()
 
-    def _judge(self) -> None:
-        """Look at the clock, after all that has arrived was handed in."""
-        now = self._now()
-        if self._armed is not None and self._armed <= now:
-            self._time_out(now)
+    # The thread's turn.
+
+    def _turn(self, trouble: BaseException | None) -> Deed | None:
+        """Do all that there is to do; give what waits until there is more, None when there never is.
+
+        ``trouble``: what the last wait raised.
+        """
+        with self._lock:
+            self._waiting = self._deaf = False
+            try:
+                if self._cutting or trouble is not None:
+                    self._leave(trouble)
+                if self._wanted is not None:
+                    self._open(self._wanted)
+                more = self._link is not None and self._receive(self._link)
+                if self._writing:
+                    self._flush()
+                # The clock comes after all that has arrived; but in a flood that never ends, after each turn.
+                now = self._now()
+                if self._armed is not None and self._armed <= now:
+                    self._time_out(now)
+            except BaseException as error:  # no connector's: a bug, of which callers have to hear
+                self._crash = error
+                self._news.unpark_all()
+                self._moved.unpark_all()
+                return None
+            if self._connection.finished:
+                return None
+            at_once = more or self._cutting or self._wanted is not None
+            return partial(time.sleep, 0) if at_once else self._patience()
+
+    def _patience(self) -> Deed:
+        """Give what waits for the link, for the deadline, or to be woken; deaf to the link if nobody reads."""
+        seconds = None if self._armed in (None, inf) else max(0.0, self._armed - self._now())
+        self._deaf = self._enough
+        self._waiting = True
+        self._thread.place = self._pause if self._link is None else self._link
+        return partial(self._thread.place.wait, seconds, receiving=not self._deaf)
 
     # The link.
 
@@ -223,77 +245,93 @@ class SpeechStream(BaseStream[_Lot]):
         with suppress(Exception):  # as in _flush
             self._socket.ping()
 
-    def _live(self) -> None:
-        """Open one link after another, until the stream is over."""
-        with self._lock:
-            self._start()
-            while not self._connection.finished:
-                if self._wanted is None:
-                    self._wait()
-                    self._judge()
-                else:
-                    self._use(self._wanted)
-
-    def _use(self, request: Request) -> None:
-        """Live one transport from dial to end."""
-        self._wanted = None
+    def _open(self, request: Request) -> None:
         try:
-            with self._connector.open(request, self._max_message) as self._link:
-                while not self._hear(self._link):
-                    if self._writing:
-                        self._flush()
-                    self._judge()
-                    if self._cutting:
-                        break
-                    self._wait()
+            self._link = self._thread.link.enter_context(self._connector.open(request, self._max_message))
+            self._wanted = None
         except Exception as error:
-            self._fail(error)
-        finally:
-            self._link = self._doing = None
-            self._closed()
+            self._leave(error)
 
-    def _hear(self, link: Socket) -> bool:
-        """Hand in what has come; tell whether that was the end of it."""
-        heard = 0
-        while not self._cutting and self._connection.readable and (received := link.receive()) is not None:
+    def _leave(self, error: BaseException | None = None) -> None:
+        """Let go of the link, or of the wish for one, and tell that it is gone."""
+        self._cutting = False
+        if self._link is None and self._wanted is None:
+            return
+        try:
+            self._thread.link.close()
+        except Exception as trouble:
+            error = trouble
+        if error is not None:
+            self._fail(error)
+        self._wanted = self._link = self._doing = None
+        self._mute = False
+        self._closed()
+
+    @property
+    def _enough(self) -> bool:
+        """Whether nothing more is wanted of an open link for now, since nobody reads."""
+        return self._socket is not None and not self._connection.readable
+
+    def _receive(self, link: Socket) -> bool:
+        """Hand in what has come; tell whether there may be more."""
+        for _ in range(_MESSAGES_PER_TURN):
+            if self._cutting or self._enough:
+                return False
+            try:
+                received = link.receive()
+            except Exception as error:
+                self._leave(error)
+                return False
+            if received is None:
+                return False
             if isinstance(received, Opened):
-                self._doing = self._deeds(link)
                 self._opened(link)
             elif self._hand_in(received):
-                return True
-            heard += 1
-            if heard % _MESSAGES_PER_TURN == 0:
-                self._lock.release()
-                time.sleep(0)
-                self._lock.acquire()
-        return False
+                self._leave()
+                return False
+        return True
 
     def _wake_writer(self) -> None:
         self._flush()
 
     def _flush(self) -> None:
         """Be the writer of the open link, as far as it takes anything."""
+        link = self._socket
+        if link is None or self._mute:
+            return
         try:
-            while self._doing is not None and not self._socket.sending:
-                if next(self._doing, _NOTHING) is _NOTHING:
-                    self._doing = self._deeds(self._socket)
+            while not link.sending:
+                if self._doing is None:
+                    self._doing = self._deeds(_Later(link))
+                deed = next(self._doing, None)
+                if deed is None:
+                    self._doing = None
                     return
-        except Exception:  # see _deeds
-            self._doing = None
+                try:
+                    deed()
+                except Exception:  # see _deeds
+                    self._mute = True
+                    return
+        except BaseException:  # an interrupt in the middle of something: another link has it all again
+            self._cut()
+            raise
         self._wake()  # to wait until the socket takes more
 
 
-class _Events:
-    """An iterator that may be left and dropped at any time."""
+class _Later:
+    """Gives what a socket is to do, for whoever does it."""
 
-    def __init__(self, next_event: Callable[[], Event]) -> None:
-        self._next_event = next_event
+    def __init__(self, socket: Socket) -> None:
+        self._socket = socket
 
-    def __iter__(self) -> Self:
-        return self
+    def ping(self) -> Deed:
+        return self._socket.ping
 
-    def __next__(self) -> Event:
-        return self._next_event()
+    def send_text(self, data: bytes) -> Deed:
+        return partial(self._socket.send_text, data)
+
+    def close(self, code: int) -> Deed:
+        return partial(self._socket.close, code)
 
 
 class STT(BaseSTT[SpeechStream]):
@@ -305,7 +343,7 @@ class STT(BaseSTT[SpeechStream]):
 
     def _begin(self, stream: SpeechStream) -> None:
         self._register(stream)
-        stream._thread.start()
+        stream._begin()
 
     def recognize(self, pcm: Buffer, *, language: str | None = None) -> SpeechEvent:
         """Transcribe a whole recording; give one final event with all its text and words.
