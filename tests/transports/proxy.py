@@ -139,7 +139,12 @@ class Proxy:
     async def _accept(self, listener: socket.socket) -> None:
         with listener:
             while True:
-                client, _ = await asyncio.get_running_loop().sock_accept(listener)
+                await _somebody(listener)
+                try:
+                    client, _ = listener.accept()
+                except (BlockingIOError, ConnectionError):  # gone again
+                    continue
+                client.setblocking(False)
                 number = len(self.links)
                 conduct = self._conducts[number] if number < len(self._conducts) else Conduct()
                 link = Link(self, client, conduct)
@@ -431,3 +436,14 @@ def _reset(end: socket.socket) -> None:
     with contextlib.suppress(OSError):
         end.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
     end.close()
+
+
+async def _somebody(listener: socket.socket) -> None:
+    """Wait for a connection, and leave it to the caller: cancelled while accepting, asyncio would drop it unclosed."""
+    loop = asyncio.get_running_loop()
+    came = asyncio.Event()
+    loop.add_reader(listener, came.set)
+    try:
+        await came.wait()
+    finally:
+        loop.remove_reader(listener)
