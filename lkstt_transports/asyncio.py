@@ -133,9 +133,11 @@ class SpeechStream(AsyncStream[_Lot]):
                 self._opened(socket)
                 writer = self._spawn(self._flush(socket))
                 try:
-                    while not self._hand_in(await socket.receive()):
+                    ended = False
+                    while not ended:
                         while not self._connection.readable:
                             await self._moved.park()
+                        ended = self._hand_in(await socket.receive())
                 finally:
                     writer.cancel()
         except Exception as error:

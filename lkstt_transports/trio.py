@@ -171,9 +171,11 @@ class SpeechStream(AsyncStream[ParkingLot], _Home):
                 ):
                     self._opened(socket)
                     self._link_nursery.start_soon(self._flush, socket)
-                    while not self._hand_in(await socket.receive()):
+                    ended = False
+                    while not ended:
                         while not self._connection.readable:
                             await self._moved.park()
+                        ended = self._hand_in(await socket.receive())
                     self._link_nursery.cancel_scope.cancel()
         except* Exception as errors:
             self._fail(errors)

@@ -12,20 +12,11 @@ from abc import ABC, abstractmethod
 from base64 import b64encode
 from collections import deque
 from collections.abc import Coroutine, Generator
-from contextlib import suppress
-from functools import cache
 from http import HTTPStatus
 from http.client import HTTPException, HTTPResponse, IncompleteRead
 from io import BytesIO
 from logging import Logger
-from ssl import (
-    MemoryBIO,
-    SSLCertVerificationError,
-    SSLContext,
-    SSLError,
-    SSLWantReadError,
-    create_default_context,
-)
+from ssl import SSLCertVerificationError, SSLContext, SSLError
 from typing import Any
 from urllib.parse import SplitResult, unquote, urlsplit
 
@@ -50,6 +41,7 @@ from lkstt_transports.common import (
     usable_proxy,
     verifying,
 )
+from lkstt_transports.tls import Tls, default_context
 
 CHUNK = 65_536
 """Bytes to read at a time."""
@@ -73,11 +65,6 @@ _FAULTS: dict[type[Exception], CloseCode] = {
 # websockets would write the request, and with it the token, to its log at level DEBUG.
 _SILENT = Logger("websockets.client")  # noqa: LOG001 (one that nobody can find and switch on)
 _SILENT.disabled = True
-
-
-@cache
-def _default_context() -> SSLContext:
-    return create_default_context()
 
 
 class Dialer:
@@ -115,7 +102,7 @@ class WebSocket:
         self._url = urlsplit(request.url)
         self._proxy = proxy
         self._ssl = ssl
-        self._tls: _Tls | None = None
+        self._tls: Tls | None = None
         # No extensions: compression would cost more than it saves, and let a small message become a large one.
         self._protocol = ClientProtocol(parse_uri(request.url), max_size=max_message, logger=_SILENT)
         self._heard = bytearray()  # while opening: what nobody has read yet
@@ -216,7 +203,7 @@ class WebSocket:
         self._hear(b"")
 
     def _secure(self) -> Generator[None, None, None]:
-        self._tls = tls = _Tls(self._ssl or _default_context(), self._url.hostname or "")
+        self._tls = tls = Tls(self._ssl or default_context(), self._url.hostname or "")
         tls.decrypt(self._heard)
         self._heard.clear()
         try:
@@ -258,7 +245,7 @@ class WebSocket:
     def _skip_head(self) -> None:
         del self._heard[: self._heard.index(_END_OF_HEAD) + len(_END_OF_HEAD)]
 
-    def _decrypt(self, tls: _Tls, data: bytes | bytearray) -> bytes:
+    def _decrypt(self, tls: Tls, data: bytes | bytearray) -> bytes:
         data = tls.decrypt(data)
         self._ended = self._ended or tls.ended
         return data
@@ -334,52 +321,6 @@ class StreamSocket(ABC):
     def close(self, code: int) -> Coroutine[Any, Any, None]:
         self._websocket.close(code)
         return self._write()
-
-
-class _Tls:
-    """A TLS session without its socket."""
-
-    def __init__(self, context: SSLContext, host: str) -> None:
-        self._incoming = MemoryBIO()
-        self._outgoing = MemoryBIO()
-        self._session = context.wrap_bio(self._incoming, self._outgoing, server_hostname=host)
-        self._open = False
-        self._plain = bytearray()  # what could not be encrypted yet
-        self.ended = False
-        """Whether no more plaintext comes: the peer has said farewell, or there was an ``error``."""
-        self.error: SSLError | None = None
-
-    def shake_hands(self) -> bool:
-        """Go on with the handshake; tell whether it is done. Raises SSLError."""
-        with suppress(SSLWantReadError):
-            self._session.do_handshake()
-            self._open = True
-        return self._open
-
-    def decrypt(self, data: bytes | bytearray) -> bytes:
-        """Take ciphertext and give plaintext, none before hands are shaken."""
-        self._incoming.write(data)
-        plain = bytearray()
-        try:
-            while self._open and not self.ended:
-                piece = self._session.read(CHUNK)
-                plain += piece
-                self.ended = not piece
-        except SSLWantReadError:
-            pass
-        except SSLError as error:  # what came before it counts
-            self.error = error
-            self.ended = True
-        return bytes(plain)
-
-    def encrypt(self, data: bytes) -> bytes:
-        """Take plaintext and give all ciphertext that there is."""
-        self._plain += data
-        if self._plain and self.error is None:
-            with suppress(SSLWantReadError):  # the peer wants to shake hands again first
-                self._session.write(self._plain)
-                self._plain.clear()
-        return self._outgoing.read()
 
 
 class _Heard:

@@ -18,7 +18,7 @@ def private_file(path: Path) -> Iterator[TextIO]:
     Raises `Failure` when it cannot be made or written, or is there already.
     """
     try:
-        file = open(path, "x", encoding="utf-8", newline="\n", opener=_open_privately)  # noqa: SIM115 (the block's part)
+        file = open(path, "x", encoding="utf-8", newline="\n", opener=_open_privately)  # noqa: SIM115 (closed below)
     except FileExistsError:
         raise Failure(f"{path} exists already: remove it, or choose another name") from None
     except OSError as error:

@@ -28,7 +28,7 @@ def stop_signals() -> Iterator[asyncio.Future[signal.Signals]]:
         yield stopped
     finally:
         for number in numbers:
-            with suppress(NotImplementedError):
+            with suppress(NotImplementedError):  # as above
                 loop.remove_signal_handler(number)
 
 

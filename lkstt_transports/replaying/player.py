@@ -7,6 +7,7 @@ or finalize has come, as much later as it was then. ``Player`` has the socket; e
 from __future__ import annotations
 
 import asyncio
+from abc import ABC, abstractmethod
 from collections import deque
 from collections.abc import Callable, Mapping
 from contextlib import suppress
@@ -113,7 +114,7 @@ def read_script(fixture: Fixture) -> tuple[Session, ...]:
 
 
 @define
-class _Reader:
+class _Reader(ABC):
     """Goes through the steps of one end."""
 
     sessions: list[Session] = field(factory=list)
@@ -131,8 +132,9 @@ class _Reader:
             self._finish()
         return tuple(self.sessions)
 
+    @abstractmethod
     def _step(self, step: Step, fixture: Fixture) -> None:
-        raise NotImplementedError
+        """Take note of one."""
 
     def _open(self, at: float) -> None:
         self._opened = self._changed = at

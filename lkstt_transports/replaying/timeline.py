@@ -392,4 +392,4 @@ def peaks(pcm: bytes, count: int) -> bytes:
         samples.byteswap()
     length = max(1, -(-len(samples) // count))
     stretches = (samples[start : start + length] for start in range(0, len(samples), length))
-    return bytes(min(255, max(max(stretch), -min(stretch)) >> 7) for stretch in stretches)  # noqa: PLW3301  # unpacked it would be an argument for each sample
+    return bytes(min(255, max(max(stretch), -min(stretch)) >> 7) for stretch in stretches)  # noqa: PLW3301 (or each sample is an argument)

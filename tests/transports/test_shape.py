@@ -14,14 +14,15 @@ import lkstt_transports
 from lkstt_proto import messages
 
 PACKAGE = Path(lkstt_transports.__file__).parent
-ADAPTERS = ("asyncio", "trio", "anyio", "sync", "websocket", "socket_connector", "aiohttp_connector")
-SHARED = ("base", "common", "websocket")
+CONNECTORS = ("aiohttp_connector", "socket_connector", "websocket", "tls")
+ADAPTERS = ("asyncio", "trio", "anyio", "sync", "stream", "threads", *CONNECTORS)
+SHARED = ("base", "common", "stream", "websocket", "tls")
 # "error" is everybody's word.
 NAMES = {*messages.SERVER_MESSAGES, *messages.CLIENT_MESSAGES} - {"error"}
 # Constants with a number in them that is no duration, and one that is TCP's (RFC 8305).
 CONSTANTS = {
     "CHUNK", "_ATTEMPT_DELAY", "_DEFAULT_PORTS", "_DETAIL_BYTES", "_HEAD_BYTES", "_MESSAGES_PER_TURN",
-    "_MOST_UNWRITTEN", "_NO_STATUS", "_PUSHES_PER_TURN", "_TURNS_TO_ANSWER", "_TURNS_TO_HEAR",
+    "_MOST_UNWRITTEN", "_NO_STATUS", "_PIECE", "_PUSHES_PER_TURN", "_TURNS_TO_ANSWER", "_TURNS_TO_HEAR",
 }  # fmt: skip
 # Calls that are told a number of bytes.
 BYTES = {"to_bytes", "from_bytes"}
