@@ -24,23 +24,11 @@ from lkstt_proto.gateway import GatewayLimits
 from lkstt_proto.options import Limits, RetryPolicy, STTOptions
 from lkstt_proto.replay import load, run
 from lkstt_proto.stats import Stats
+from tests.wire import TRANSCRIPT_FIELDS, WORD_FIELDS
 
 # The messages of PROTOCOL 2 and 3, each with its fields.
 
-WORD = ("word", "start", "end", "confidence", "speaker_id")
-TRANSCRIPT = (
-    "transcript",
-    "language",
-    "start",
-    "duration",
-    "confidence",
-    "words",
-    *(f"words[].{name}" for name in WORD),
-    "speaker_id",
-    "extra",
-    "request_id",
-    "session_id",
-)
+TRANSCRIPT = (*TRANSCRIPT_FIELDS, *(f"words[].{name}" for name in WORD_FIELDS))
 MESSAGES: Mapping[str, Mapping[str, tuple[str, ...]]] = {
     "client": {
         "session.create": (

@@ -235,6 +235,9 @@ def test_a_stream_may_be_made_while_its_stt_is_closed() -> None:
         with beside(partial(make, stt), stt.aclose) as futures:
             for future in futures:
                 future.result(PATIENCE)
+        assert all(stream._connection.finished for stream in stt._registered())
+        with pytest.raises(LocalProtocolError):
+            stt.stream()
 
 
 def test_a_push_that_is_written_at_once_waits_for_nobody() -> None:
@@ -454,9 +457,13 @@ def test_an_endpointer_that_blocks_holds_up_its_stream_alone() -> None:
     with Memory().stt(model=ENDPOINTING, endpointer=Endpointer(lambda: go_on.wait(PATIENCE))) as stt:
         stream = stt.stream()
         with beside(lambda: stream.push_audio(SECOND)) as (pushing,):
-            stt.stream().aclose()
+            other = stt.stream()
+            other.aclose()
+            assert isinstance(next(other.events()), StreamEnded)
+            assert not pushing.done()
             go_on.set()
             pushing.result(PATIENCE)
+        assert stream.stats.audio_pushed == 1.0
         stream.aclose()
 
 
