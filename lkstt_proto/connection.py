@@ -50,6 +50,7 @@ from .messages import (
     SessionCreatedMessage,
     StartOfSpeech,
     Transcript,
+    TranscriptKind,
     Unrecognized,
 )
 from .options import Limits, RetryPolicy, STTOptions
@@ -534,6 +535,7 @@ class Connection(Link):
             self._hearing.hears_onsets = True
             self._step_turn(message.trigger)
             return
+        self._confidences.hear(message.text, final=message.kind is TranscriptKind.FINAL)
         heard = self._hearing.hear(
             message, self._now, language=self._settings.language or "", session_id=self._session_id or ""
         )
@@ -556,7 +558,8 @@ class Connection(Link):
             )
 
     def _on_error(self, message: ErrorMessage) -> None:
-        self._break(gateway_failure(message.code, message.message, session_id=message.session_id or self._session_id))
+        said = self._confidences.safe(message.message)
+        self._break(gateway_failure(message.code, said, session_id=message.session_id or self._session_id))
 
     _HEARD: ClassVar[Mapping[StrEnum, Callable[[Any, Any], None]]] = {
         SessionEffect.CREATED: _on_created,

@@ -1,16 +1,17 @@
 """What can go wrong, whose fault it is, and what to do about it.
 
 Failures of the network are classed once, in `FAILURES`. Text that came from a server passes `safe_text`
-before it may stand in a message; credentials live in a `Secret`.
+before it may stand in a message.
 """
 
 from __future__ import annotations
 
-import re
 from enum import StrEnum
-from typing import NoReturn, SupportsIndex
 
 from attrs import frozen
+
+from .secrecy import Secret as Secret
+from .secrecy import safe_text as safe_text
 
 
 class SttError(Exception):
@@ -133,83 +134,6 @@ class OutageExceeded(SttError):
     """No session held for as long as `RetryPolicy.outage` allows; the last failure is the `__cause__`."""
 
     retryable = True
-
-
-class Secret:
-    """A text that never shows itself: printed it is `***`; `reveal` gives the value.
-
-    Equal by value, false when empty. Copies share the object; pickling raises TypeError.
-    """
-
-    __slots__ = ("_value",)
-
-    def __init__(self, value: str) -> None:
-        self._value = value
-
-    def reveal(self) -> str:
-        """Give the value; keep it out of logs and messages."""
-        return self._value
-
-    def __repr__(self) -> str:
-        return "***"
-
-    def __format__(self, spec: str) -> str:
-        return format("***", spec)
-
-    def __bool__(self) -> bool:
-        return bool(self._value)
-
-    def __eq__(self, other: object) -> bool:
-        if not isinstance(other, Secret):
-            return NotImplemented
-        return self._value == other._value
-
-    def __hash__(self) -> int:
-        return hash(self._value)
-
-    def __copy__(self) -> Secret:
-        return self
-
-    def __deepcopy__(self, memo: object) -> Secret:
-        return self
-
-    def __reduce_ex__(self, protocol: SupportsIndex) -> NoReturn:
-        raise TypeError("a Secret is not pickled: let the other process read the credentials from its own environment")
-
-
-# Text up to here is read at all, so that a long one costs no more than a short one.
-_WINDOW_CHARACTERS = 4096
-_TOKEN_CHARACTERS = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/_-=.%~"  # noqa: S105 (an alphabet)
-
-# Every repetition is either bounded or ends at a character outside of its set: work stays linear.
-_CREDENTIALS = (
-    (re.compile(r"(?i)\b(bearer[\s:=]{1,4})[^\s\"',;]+"), r"\1***"),
-    (re.compile(r"eyJ[A-Za-z0-9_-]+(?:\.[A-Za-z0-9_-]*)*"), "***"),
-    (
-        re.compile(
-            r"(?i)((?:key|secret|token|password|authorization)s?[\\\"']{0,2}\s{0,4}[:=]\s{0,4}[\\\"']{0,2})"
-            r"(?!bearer\b)[^\s\\\"',;&}]+"
-        ),
-        r"\1***",
-    ),
-    (re.compile(r"\bAPI[A-Za-z0-9]{8,}"), "***"),  # how LiveKit's own API keys begin
-    (re.compile(r"[A-Za-z0-9+/_-]{32,}={0,2}"), "***"),
-)
-
-
-def safe_text(text: str, limit: int = 300) -> str:
-    """Make a server's text fit for a message: masked, printable, at most `limit` characters.
-
-    Anything that looks like a credential becomes `***`; control, bidirectional and surrogate characters
-    are escaped as `repr` does.
-    """
-    if len(text) > _WINDOW_CHARACTERS:
-        # A credential cut in two would not look like one any more.
-        text = text[:_WINDOW_CHARACTERS].rstrip(_TOKEN_CHARACTERS) + "..."
-    for pattern, mask in _CREDENTIALS:
-        text = pattern.sub(mask, text)
-    text = "".join(c if c.isprintable() else c.encode("unicode_escape").decode("ascii") for c in text)
-    return text if len(text) <= limit else text[: limit - 3] + "..."
 
 
 class Verdict(StrEnum):

@@ -13,6 +13,7 @@ from .messages import ServerMessage
 from .options import Limits, STTOptions
 from .peer import Peer, Timer
 from .retry import Outage
+from .secrecy import Confidences
 from .settings import Settings
 from .tables import LINK, LinkEffect, LinkState
 
@@ -24,7 +25,16 @@ _TRANSPORT_TIMERS = (Timer.CONNECT, Timer.CLOSE, Timer.PING, Timer.LOST, Timer.P
 class Link(Peer[ServerMessage]):
     """One transport after another, by the link table."""
 
-    __slots__ = ("_connecting_at", "_failure", "_link", "_outage", "_session_id", "_settings", "options")
+    __slots__ = (
+        "_confidences",
+        "_connecting_at",
+        "_failure",
+        "_link",
+        "_outage",
+        "_session_id",
+        "_settings",
+        "options",
+    )
 
     def __init__(self, options: STTOptions, limits: Limits, outage: Outage) -> None:
         super().__init__(limits)
@@ -35,6 +45,11 @@ class Link(Peer[ServerMessage]):
         self._failure: SttError | None = None  # what broke the session, before its transport is gone
         self._session_id: str | None = None
         self._connecting_at = 0.0
+        settings, fallback = self._settings, [model.extra for model in options.fallback]
+        self._confidences = Confidences(
+            (options.api_key, options.api_secret, *(value for _, value in options.headers)),
+            lambda: (settings.extra, settings.keyterms, fallback),
+        )
 
     @property
     def link_state(self) -> LinkState:
@@ -72,8 +87,10 @@ class Link(Peer[ServerMessage]):
         if self._failure is not None:
             return self._failure
         if isinstance(error, SttError):
-            return error
+            return self._confidences.clean(error)
         failure: SttError
+        reason = self._confidences.safe(reason)
+        error = error and self._confidences.bare(error)
         if http_status is not None:
             failure = http_failure(http_status, retry_after=retry_after, detail=reason)
         elif self._link.state is LinkState.CONNECTING:

@@ -16,7 +16,8 @@ import attrs
 from attrs import field, frozen
 
 from .catalogue import ModelInfo, lookup
-from .errors import InsecureTransport, LocalProtocolError, Secret
+from .errors import InsecureTransport, LocalProtocolError
+from .secrecy import Hidden, Secret, discreet
 
 DEFAULT_BASE_URL = "https://agent-gateway.livekit.cloud/v1"  # PROTOCOL 1.1
 DEFAULT_SAMPLE_RATE_HZ = 16000  # PROTOCOL 6.1
@@ -230,7 +231,7 @@ def _headers(headers: object) -> tuple[tuple[str, str], ...]:
             raise LocalProtocolError(
                 "headers may hold visible ASCII characters only, no line breaks or controls", phase="configure"
             )
-        checked.append((name, value))
+        checked.append((name, Hidden(value)))
     return tuple(checked)
 
 
@@ -282,7 +283,7 @@ def _is_loopback(host: str) -> bool:
 
 def _secret(name: str, value: object) -> Secret | None:
     if isinstance(value, Secret):
-        return value or None
+        value = value.reveal()
     return None if value is None or value == "" else Secret(plain_text(name, value))
 
 
@@ -310,11 +311,12 @@ class STTOptions:
     """Provider options, a copy (see `lkstt_proto.providers`); not to be changed."""
     fallback: tuple[FallbackModel, ...]
     headers: tuple[tuple[str, str], ...] = field(repr=shown_names)
-    """Added to the upgrade request."""
+    """Added to the upgrade request; values are `Hidden` texts."""
     allow_insecure: bool
     """Whether plaintext may leave this computer."""
     _rate_given: bool = field(init=False, repr=False, eq=False)
 
+    @discreet
     def __init__(
         self,
         model: str | None = "deepgram/nova-3",

@@ -13,6 +13,7 @@ from typing import Any
 
 import jwt
 import pytest
+from jwt.algorithms import HMACAlgorithm
 
 from lkstt_proto.errors import AuthError, LocalProtocolError, Secret
 from lkstt_proto.handshake import (
@@ -156,12 +157,14 @@ def test_a_short_secret_signs_without_a_warning() -> None:
         assert verify_token(token, SECRETS, NOW).issuer == "devkey"
 
 
-@pytest.mark.parametrize("secret", ["", "-----BEGIN PUBLIC KEY-----\nhunter2\n-----END PUBLIC KEY-----"])
+@pytest.mark.parametrize(
+    "secret", ["", "hunter2\ud800", "-----BEGIN PUBLIC KEY-----\nhunter2\n-----END PUBLIC KEY-----"]
+)
 def test_a_secret_that_is_none_is_refused_without_being_shown(secret: str) -> None:
     with pytest.raises(LocalProtocolError, match="api_secret") as caught:
         mint_token("APIkey", secret, NOW)
     assert "hunter2" not in str(caught.value)
-    assert caught.value.__suppress_context__
+    assert caught.value.__context__ is None
 
 
 # Verification
@@ -182,7 +185,7 @@ def test_our_own_token_is_verified() -> None:
         forged(claims_of(nbf=NOW + 59)),
         forged(claims_of(nbf=NOW - 600, exp=NOW - 59)),
         forged(claims_of(nbf=NOW, exp=NOW + 24 * 3600)),
-        forged(claims_of(iat="?", aud=3, jti=[], video={}, inference={"perform": True, "more": 1})),
+        forged(claims_of(iat=NOW + 59, jti=[], video={}, inference={"perform": True, "more": 1})),
     ],
 )
 def test_tokens_within_the_rules_are_accepted(token: str) -> None:
@@ -218,6 +221,13 @@ REFUSED = {
         claims_of(iss="somebody"), secret="there is no such API key, and no token is accepted for it"
     ),
     "key with an empty secret": forged(claims_of(iss="emptykey"), secret=""),
+    "two spellings": forged(claims_of()) + "=",
+    "bits left over": forged(claims_of())[:-1] + "_",
+    "said twice": forged(b'{"iss":"APIkey","iss":"APIkey"}'),
+    "meant for another": forged(claims_of(aud="another")),
+    "iat to come": forged(claims_of(iat=NOW + 61)),
+    "typ of another kind": forged(claims_of(), {"alg": "HS256", "typ": "JWE"}),
+    "kid no text": forged(claims_of(), {"alg": "HS256", "kid": 1}),
     "iss absent": forged(claims_of(iss=...)),
     "iss no text": forged(claims_of(iss=["APIkey"])),
     "payload no object": forged(b"[]"),
@@ -258,17 +268,17 @@ def test_every_other_token_gets_the_same_answer(token: Any) -> None:
 @pytest.mark.parametrize("issuer", ["APIkey", "somebody"])
 def test_unknown_keys_are_checked_like_wrong_secrets(issuer: str, monkeypatch: pytest.MonkeyPatch) -> None:
     verified = []
-    original = jwt.PyJWS.decode
+    original = HMACAlgorithm.verify
 
-    def decode(self: jwt.PyJWS, token: str, *args: Any, **kwargs: Any) -> Any:
-        verified.append(token)
-        return original(self, token, *args, **kwargs)
+    def verify(self: HMACAlgorithm, signed: bytes, key: bytes, signature: bytes) -> bool:
+        verified.append(signed)
+        return original(self, signed, key, signature)
 
-    monkeypatch.setattr(jwt.PyJWS, "decode", decode)
+    monkeypatch.setattr(HMACAlgorithm, "verify", verify)
     token = forged(claims_of(iss=issuer), secret="wrong")
     with pytest.raises(AuthError):
         verify_token(token, SECRETS, NOW)
-    assert verified == [token]
+    assert verified == [token.rpartition(".")[0].encode()]
 
 
 # C14 and decision 11: where credentials and URL come from

@@ -6,8 +6,9 @@ import secrets as randomness
 from collections.abc import Mapping, Sequence
 from ipaddress import ip_address
 
-from lkstt_proto.errors import InsecureTransport, LocalProtocolError, Secret
+from lkstt_proto.errors import InsecureTransport, LocalProtocolError
 from lkstt_proto.handshake import Claims, verify_token
+from lkstt_proto.secrecy import Secret, discreet
 
 # Off this computer a secret must not be guessable: as many bytes as the signature has (RFC 7518 3.2).
 LONG_SECRET_BYTES = 32
@@ -18,6 +19,7 @@ def new_credentials() -> tuple[str, Secret]:
     return f"API{randomness.token_hex(6)}", Secret(randomness.token_urlsafe(LONG_SECRET_BYTES))
 
 
+@discreet
 def authenticate(authorization: Sequence[str], secrets: Mapping[str, Secret], unix_time: float) -> Claims:
     """Verify the token in a request's `Authorization` headers, of which there must be one: `Bearer` and a JWT.
 
@@ -25,9 +27,10 @@ def authenticate(authorization: Sequence[str], secrets: Mapping[str, Secret], un
     """
     scheme, _, token = authorization[0].partition(" ") if len(authorization) == 1 else ("", "", "")
     # What is no bearer token is verified nevertheless: it fails in the same words as a bad one.
-    return verify_token(token.strip() if scheme.lower() == "bearer" else "", secrets, unix_time)
+    return verify_token(token.lstrip(" ") if scheme.lower() == "bearer" else "", secrets, unix_time)
 
 
+@discreet
 def wrap_secrets(secrets: Mapping[str, str | Secret]) -> dict[str, Secret]:
     """Wrap the secrets by API key. Raises LocalProtocolError when there is none, or an empty key or secret."""
     wrapped = {key: value if isinstance(value, Secret) else Secret(value) for key, value in secrets.items()}
