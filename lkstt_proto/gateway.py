@@ -119,10 +119,12 @@ class Gateway(Peer[ClientMessage]):
         self._tell("gateway:start_of_speech", START_OF_SPEECH, now)
         self._speech.step("gateway:start_of_speech")
 
+    @discreet
     def transcript(self, data: SpeechData, now: float, *, final: bool, request_id: str | None = None) -> None:
         """Send an interim or a final transcript."""
         self._transcribe(TranscriptKind.FINAL if final else TranscriptKind.INTERIM, data, now, request_id)
 
+    @discreet
     def preflight(self, data: SpeechData, now: float, *, request_id: str | None = None) -> None:
         """Send a transcript stable enough to begin an answer."""
         self._transcribe(TranscriptKind.PREFLIGHT, data, now, request_id)
@@ -131,6 +133,7 @@ class Gateway(Peer[ClientMessage]):
         """Say that what was sent is final, or soon will be."""
         self._tell("gateway:session.finalized", SESSION_FINALIZED, now)
 
+    @discreet
     def fail(self, now: float, *, code: int, message: str) -> None:
         """Say what is wrong, and close."""
         self._tell("gateway:error", encode_error(code, message, self._session_id), now)
@@ -296,6 +299,8 @@ class Gateway(Peer[ClientMessage]):
 
 def _close_code(code: int) -> int:
     """The close code (RFC 6455 7.4.1 and its registry) that goes with an error's code."""
+    if code == 413:
+        return 1009  # a message too large
     if code == 429:
         return 1013  # try again later
     return 1011 if 500 <= code < 600 else 1008  # our failure, or something that is not allowed here

@@ -69,6 +69,12 @@ class Metrics:
     "By the code of the error message."
     refusals: Counter[int] = field(init=False, factory=Counter)
     "By HTTP status."
+    visitors: int = field(init=False, default=0)
+    "Connections now whose peer has not shown a token."
+    turned_out: Counter[str] = field(init=False, factory=Counter)
+    "Connections closed before they had shown one: because of a crowd, or of the deadline."
+    slowed: int = field(init=False, default=0)
+    "Times that a client was not read for a while because it was too fast."
     unread: int = field(init=False, default=0)
     "Connections cut because the client did not read."
     opening: Histogram = field(init=False, factory=Histogram)
@@ -83,6 +89,9 @@ class Metrics:
         "finals_total": ("counter", "Final transcripts sent."),
         "errors_total": ("counter", "Sessions ended with an error message, by code."),
         "refused_upgrades_total": ("counter", "Upgrade requests refused, by HTTP status."),
+        "visitors": ("gauge", "Connections open now without a token."),
+        "turned_out_total": ("counter", "Connections closed before a token was shown, by reason."),
+        "slowed_total": ("counter", "Pauses in reading from clients that are too fast."),
         "unread_total": ("counter", "Connections cut because the client did not read."),
         "open_seconds": ("histogram", "From session.create to session.created."),
         "finalize_seconds": ("histogram", "From session.finalize, or session.close, to its answer."),
@@ -100,6 +109,9 @@ class Metrics:
             "finals_total": [("", self.finals)],
             "errors_total": _labelled("code", self.errors),
             "refused_upgrades_total": _labelled("status", self.refusals),
+            "visitors": [("", self.visitors)],
+            "turned_out_total": _labelled("reason", self.turned_out),
+            "slowed_total": [("", self.slowed)],
             "unread_total": [("", self.unread)],
             "open_seconds": self.opening.samples(),
             "finalize_seconds": self.finalizing.samples(),

@@ -32,8 +32,11 @@ from lkstt_proto.events import (
 )
 from lkstt_proto.gateway import Gateway, GatewayLimits
 
+from .door import Connection
 from .faults import CloseSocket, CutTransport, FailSession, Fault, SendRaw
+from .framing import TOO_LARGE
 from .metrics import Metrics
+from .pace import FRAME_SECONDS, SECOND_BYTES, Pace, Turnstile
 from .recognizers.base import (
     Final,
     Finalized,
@@ -55,14 +58,19 @@ _GOING_AWAY = 1001
 _NO_CODE = 1005
 _NO_CLOSE = 1006
 
-_UNREAD_BYTES = 128 * 1024  # about three seconds of audio at 16 kHz
+# Of the kernel's, which takes twice as much: three seconds of audio at 16 kHz, and no long work for a turn of the loop.
+_UNREAD_BYTES = 64 * 1024
+_LARGE_BYTES = 16 * 1024  # a frame whose decoding is felt by others; 100 ms of 48 kHz are less
+_HURRY_SECONDS = 1.0  # how much audio too early makes a client one that others need not wait for
+
+_TOO_LARGE = "a message is too large: send less audio at a time"
 
 _FRAMES = (WSMsgType.TEXT, WSMsgType.BINARY, WSMsgType.PING, WSMsgType.PONG)
 
 
 @frozen(kw_only=True)
 class SessionLimits:
-    """How patient a session is, in seconds."""
+    """How patient a session is, in seconds, and how fast its client may be."""
 
     core: GatewayLimits = field(factory=GatewayLimits)
     write: float = 10.0
@@ -71,6 +79,10 @@ class SessionLimits:
     """For the last finals after `session.close`, or a close frame; clients wait two seconds for its answer."""
     finish: float = 5.0
     """For the last finals when the server stops."""
+    speed: float = 10.0
+    """Times real time, at which a client may send for ever. A faster one is read no faster."""
+    burst: float = 60.0
+    """Seconds of audio that it may send at any speed before: what clients keep of a cut connection."""
 
 
 class _CountingGateway(Gateway):
@@ -94,14 +106,19 @@ class GatewaySession:
         self,
         socket: web.WebSocketResponse,
         transport: asyncio.Transport,
+        connection: Connection,
         recognizer: Recognizer,
         metrics: Metrics,
+        turnstile: Turnstile,
         limits: SessionLimits,
     ) -> None:
-        """Take a socket that is, or is about to be, prepared."""
+        """Take a socket that is, or is about to be, prepared; `turnstile` is one for all sessions."""
         self.session_id = f"session_{secrets.token_hex(6)}"
         self._socket = socket
         self._transport = transport
+        self._connection = connection
+        self._turnstile = turnstile
+        self._pace = Pace(limits.speed, limits.burst)
         self._recognizer = recognizer
         self._metrics = metrics
         self._limits = limits
@@ -122,6 +139,8 @@ class GatewaySession:
         self._asked: deque[float] = deque()
         # Once nothing more is to be heard: when to close, final or not.
         self._close_by: float | None = None
+        # Whether that is for a message over the limit.
+        self._too_large = False
         self._gone = False
         self._news = asyncio.Event()
         self._flushed = asyncio.Event()
@@ -175,25 +194,36 @@ class GatewaySession:
     # What the client says.
 
     async def _read(self) -> None:
-        while True:
-            message = await self._socket.receive()
+        while (message := await self._socket.receive()).type in _FRAMES:
+            size = len(message.data)
+            if size > _LARGE_BYTES or self._pace.owed(self._now()) > _HURRY_SECONDS:
+                await self._turnstile.pass_through()
+            seconds = await self._take(message)
+            wait = self._pace.spend(max(seconds, size / SECOND_BYTES, FRAME_SECONDS), self._now())
+            if wait:
+                # Unread, the client's frames fill its own buffers. Pongs wait as well, behind the audio before them.
+                self._metrics.slowed += 1
+            await asyncio.sleep(wait)  # for nothing as well: whoever has sent much is not heard at one go
+        self._left(message)
+
+    async def _take(self, message: WSMessage) -> float:
+        """Act on a frame, and give the seconds of audio in it."""
+        if message.type is WSMsgType.PING:
+            # In its turn, behind the audio before it: the client takes the pong for a receipt.
+            await self._send(message.data, WSMsgType.PONG)
+        elif message.type is WSMsgType.PONG:
+            self._core.transport_alive(self._now())
+        else:
+            before = self._core.audio_seconds
             if message.type is WSMsgType.TEXT:
                 self._core.receive_text(message.data, self._now())
-            elif message.type is WSMsgType.BINARY:
-                self._core.receive_binary(message.data, self._now())
-            elif message.type is WSMsgType.PING:
-                # In its turn, behind the audio before it: the client takes the pong for a receipt.
-                await self._send(message.data, WSMsgType.PONG)
-                continue
-            elif message.type is WSMsgType.PONG:
-                self._core.transport_alive(self._now())
-                continue
             else:
-                break
+                self._core.receive_binary(message.data, self._now())
             self._news.set()
             for event in self._core.take_events():
                 await self._handle(event)
-        self._left(message)
+            return self._core.audio_seconds - before
+        return 0.0
 
     def _hear_no_more(self) -> None:
         if self._reader is not None and not self._deaf:
@@ -212,6 +242,9 @@ class GatewaySession:
         if last.type is not WSMsgType.CLOSE:
             self.hang_up()  # it is gone, or aiohttp has sent it away
             return
+        if self._connection.verdict is not None and not self._deaf:
+            self._send_away(self._connection.verdict)
+            return
         self._deaf = True
         self._farewell.set()
         if self._close_by is not None:
@@ -220,6 +253,17 @@ class GatewaySession:
             self._news.set()
         else:
             self._shut(_OK)  # not an echo: its code may be one that none may send
+
+    def _send_away(self, code: int) -> None:
+        """End for frames that may not be. The client's own close is not to be seen behind them."""
+        self._deaf = True
+        if code != TOO_LARGE or self._core.closing:
+            self._shut(code)
+        elif self._hearing is None:
+            self._fail(413, _TOO_LARGE)
+        else:
+            self._too_large = True
+            self._start(self._wind_up, self._hearing, self._limits.flush)
 
     async def _handle(self, event: GatewayEvent) -> None:
         if isinstance(event, SessionRequested):
@@ -283,7 +327,7 @@ class GatewaySession:
                 self._metrics.finalizing.observe(now - self._asked.popleft())
             self._core.finalized(now)
             if self._close_by is not None and not self._asked:
-                self._core.close(now)
+                self._say_goodbye(now)
         elif isinstance(result, FailSession):
             self._core.fail(now, code=result.code, message=result.message)
         else:
@@ -304,6 +348,12 @@ class GatewaySession:
         words = tuple(TimedWord(word.text, word.start, word.end) for word in result.words)
         return SpeechData(self._language, result.text, result.start, result.end, words=words)
 
+    def _say_goodbye(self, now: float) -> None:
+        if self._too_large:
+            self._core.fail(now, code=413, message=_TOO_LARGE)
+        else:
+            self._core.close(now)
+
     # What goes out.
 
     async def _write(self) -> None:
@@ -314,7 +364,7 @@ class GatewaySession:
             core.handle_timeout(now)
             if not core.closing:
                 if self._close_by is not None and now >= self._close_by:
-                    core.close(now)
+                    self._say_goodbye(now)
                 elif self._interim is not None and not core.pending:
                     interim, self._interim = self._interim, None
                     core.transcript(self._data(interim), now, final=False)
