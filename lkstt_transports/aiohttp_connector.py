@@ -5,6 +5,7 @@ Nothing in here knows what the messages mean.
 
 from __future__ import annotations
 
+import asyncio
 import time
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager, suppress
@@ -14,15 +15,17 @@ from types import SimpleNamespace
 from typing import Any
 
 import aiohttp
-from aiohttp import WSCloseCode, WSMsgType
+from aiohttp import HttpVersion11, WSCloseCode, WSMsgType
 from aiohttp.connector import Connection
 from yarl import URL
 
 from lkstt_proto import Request
+from lkstt_proto.secrecy import discreet
 from lkstt_transports.common import (
     CLOSED_HERE,
     Binary,
     Closed,
+    Pings,
     Pong,
     Received,
     Socket,
@@ -38,6 +41,11 @@ from lkstt_transports.common import (
 
 _DETAIL_BYTES = 4096  # of an HTTP answer's body that are looked at
 _NO_STATUS = 1005  # RFC 6455 7.1.5: the close frame had no code
+# Close codes that aiohttp lets through, and that no frame may carry (RFC 6455 7.4).
+_LOST = 1006
+_CODES_END = 5000
+_NO_HTTP = "the answer was no HTTP"
+_NEVER_OFFERED = ("Sec-WebSocket-Extensions", "Sec-WebSocket-Protocol")
 
 
 class AiohttpConnector:
@@ -50,6 +58,7 @@ class AiohttpConnector:
     Raises LocalProtocolError for a context that does not verify, and for a proxy that cannot be used.
     """
 
+    @discreet
     def __init__(
         self,
         *,
@@ -74,13 +83,13 @@ class AiohttpConnector:
         answer = _Answer()
         failure: BaseException | None = None
         try:
-            websocket = await self._connect(request, max_message, answer)
-        except aiohttp.ClientError as error:
-            # aiohttp's own errors show the request, and with it the token: none may hang on to ours.
-            failure = _translated(error)
-        if failure is not None:
-            raise failure
-        try:
+            try:
+                websocket = await self._connect(request, max_message, answer)
+            except aiohttp.ClientError as error:
+                # aiohttp's own errors show the request, and with it the token: none may hang on to ours.
+                failure = _translated(error)
+            if failure is not None:
+                raise failure
             yield _AiohttpSocket(websocket)
         finally:
             answer.cut()
@@ -89,6 +98,7 @@ class AiohttpConnector:
         self, request: Request, max_message: int, answer: _Answer
     ) -> aiohttp.ClientWebSocketResponse[Any]:
         trace = aiohttp.TraceConfig()
+        trace.on_connection_create_start.append(answer.expect)
         trace.on_request_redirect.append(answer.judge)
         trace.on_request_end.append(answer.judge)
         # A session is light, and one for each connection needs no names for whose answer it is. Its connector stays.
@@ -97,6 +107,8 @@ class AiohttpConnector:
             connector_owner=False,
             cookie_jar=aiohttp.DummyCookieJar(),
             timeout=aiohttp.ClientTimeout(),  # the core has the only timers
+            skip_auto_headers=("Accept-Encoding",),
+            auto_decompress=False,  # little could become much
             response_class=_Response,
             trace_configs=[trace],
         ) as session:
@@ -139,7 +151,21 @@ class _Response(aiohttp.ClientResponse):
 class _Answer:
     """The HTTP answer to an upgrade request, seen before aiohttp follows a redirect or lets go of it."""
 
-    _response: aiohttp.ClientResponse
+    def __init__(self) -> None:
+        self._expected = False
+        self._response: aiohttp.ClientResponse | None = None
+        self._transport: asyncio.Transport | None = None
+
+    async def expect(
+        self,
+        _session: aiohttp.ClientSession,
+        _context: SimpleNamespace,
+        _params: aiohttp.TraceConnectionCreateStartParams,
+    ) -> None:
+        """Be called by aiohttp when it connects. It would try again on its own, which is the core's to decide."""
+        if self._expected:
+            raise aiohttp.ServerDisconnectedError
+        self._expected = True
 
     async def judge(
         self,
@@ -149,22 +175,26 @@ class _Answer:
     ) -> None:
         """Be called by aiohttp with the answer. Raises UpgradeRefused unless a WebSocket may come of it."""
         self._response = response = seen.response
+        if response.connection is not None:
+            self._transport = response.connection.transport
         if response.status == HTTPStatus.SWITCHING_PROTOCOLS:
-            return
+            # aiohttp itself lets both pass. An extension that nobody asked for changes what every frame means.
+            if response.version != HttpVersion11:
+                raise ConnectionError(_NO_HTTP)
+            if not any(name in response.headers for name in _NEVER_OFFERED):
+                return
         body = b""
         with suppress(aiohttp.ClientError):
             body = response.content.read_nowait(_DETAIL_BYTES)  # what came with the headers, and nothing to wait for
         retry_after = retry_after_seconds(response.headers.get("Retry-After"), time.time())
-        self.cut()
         raise UpgradeRefused(response.status, retry_after, refusal_detail(body))
 
     def cut(self) -> None:
-        """Close the connection now. What the kernel has is still sent, and under TLS a word of farewell."""
-        connection = self._response.connection
-        transport = connection.transport if connection is not None else None
-        self._response.close()
-        if transport is not None:
-            transport.abort()  # a peer that takes nothing more must not keep the socket
+        """Close the connection now, if there is one. What the kernel has is still sent, and under TLS a farewell."""
+        if self._response is not None:
+            self._response.close()
+        if self._transport is not None:
+            self._transport.abort()  # a peer that takes nothing more must not keep the socket
 
 
 class _AiohttpSocket:
@@ -173,12 +203,14 @@ class _AiohttpSocket:
     def __init__(self, websocket: aiohttp.ClientWebSocketResponse[Any]) -> None:
         self._websocket = websocket
         self._closing = False
+        self._pings = Pings()
+        self._answers: list[Pong] = []  # that came with another one
 
     async def send_text(self, data: bytes) -> None:
         await self._websocket.send_frame(data, WSMsgType.TEXT)
 
     async def ping(self) -> None:
-        await self._websocket.ping()
+        await self._websocket.ping(self._pings.next())
 
     async def close(self, code: int) -> None:
         # Not with aiohttp's close(), which throws away whatever still comes.
@@ -186,28 +218,34 @@ class _AiohttpSocket:
         await self._websocket.send_frame(code.to_bytes(2, "big"), WSMsgType.CLOSE)
 
     async def receive(self) -> Received:
-        while True:
+        while not self._answers:
             message = await self._websocket.receive()
             kind = message.type
             if kind is WSMsgType.TEXT:
                 return Text(message.data)
             if kind is WSMsgType.PONG:
-                return Pong()
-            if kind is WSMsgType.BINARY:
+                self._answers = self._pings.answered(message.data)
+            elif kind is WSMsgType.BINARY:
                 return Binary(message.data)
-            if kind is WSMsgType.PING:
+            elif kind is WSMsgType.PING:
                 with suppress(aiohttp.ClientError):  # too late for a pong: what is left to receive comes first
                     await self._websocket.pong(message.data)
-                continue
-            if kind is WSMsgType.CLOSE:
-                if not self._closing:
-                    with suppress(aiohttp.ClientError):
-                        await self.close(WSCloseCode.OK)  # not an echo: the peer's code may be one that none may send
-                return Closed(message.data or _NO_STATUS, message.extra or "")
-            if kind is WSMsgType.ERROR and isinstance(message.data, aiohttp.WebSocketError):
+            elif kind is WSMsgType.CLOSE:
+                return await self._take_close(message.data or _NO_STATUS, message.extra or "")
+            elif kind is WSMsgType.ERROR and isinstance(message.data, aiohttp.WebSocketError):
                 # aiohttp has answered with this code: the peer broke the rules, or sent too much.
                 return Closed(message.data.code, CLOSED_HERE)
-            return Closed(error=message.data)
+            else:
+                return Closed(error=message.data)
+        return self._answers.pop()
+
+    async def _take_close(self, code: int, reason: str) -> Closed:
+        possible = code != _LOST and code < _CODES_END
+        if not self._closing:
+            with suppress(aiohttp.ClientError):
+                # Not an echo: the peer's code may be one that this end may not send.
+                await self.close(WSCloseCode.OK if possible else WSCloseCode.PROTOCOL_ERROR)
+        return Closed(code, reason) if possible else Closed(WSCloseCode.PROTOCOL_ERROR, CLOSED_HERE)
 
 
 def _translated(error: aiohttp.ClientError) -> BaseException:
@@ -220,7 +258,7 @@ def _translated(error: aiohttp.ClientError) -> BaseException:
     if isinstance(error, aiohttp.ClientHttpProxyError):
         return ConnectionError(f"the proxy answered with HTTP {error.status}")
     if isinstance(error, aiohttp.ClientResponseError):
-        return ConnectionError("the answer was no HTTP")
+        return ConnectionError(_NO_HTTP)
     if isinstance(error, aiohttp.ServerDisconnectedError):
         return ConnectionError("the server closed the connection without an answer")
     if isinstance(error, aiohttp.ClientConnectorError):

@@ -3,16 +3,23 @@
 from __future__ import annotations
 
 import json
+from collections import deque
 from contextlib import AbstractAsyncContextManager
+from os import urandom
 from ssl import CERT_REQUIRED, SSLContext
-from typing import Any, NamedTuple, Protocol
+from typing import TYPE_CHECKING, Any, NamedTuple, Protocol
 from urllib.parse import urlsplit
 
 from lkstt_proto import Limits, LocalProtocolError, Request, SttError, TlsError
-from lkstt_proto.errors import safe_text
+from lkstt_proto.secrecy import discreet, safe_text
+
+if TYPE_CHECKING:
+    from typing_extensions import Buffer
 
 CLOSED_HERE = "this end closed it"
 """The reason of ``Closed`` where the peer broke the rules of WebSocket: the code says which."""
+_YEAR = 365 * 86_400.0  # finite, however many digits a server may send
+_PING_BYTES = 4  # as many as nobody guesses while a ping is on its way
 
 
 class Text(NamedTuple):
@@ -28,7 +35,7 @@ class Binary(NamedTuple):
 
 
 class Pong(NamedTuple):
-    """A pong arrived."""
+    """A ping was answered; a pong that nobody asked for is none."""
 
 
 class Closed(NamedTuple):
@@ -75,6 +82,27 @@ class Connector(Protocol):
         """Let go of everything."""
 
 
+class Pings:
+    """Pings on their way. Each has a payload of its own: a pong that nobody asked for must not pass for an answer."""
+
+    def __init__(self) -> None:
+        self._sent: deque[bytes] = deque()
+
+    def next(self) -> bytes:
+        """Give the payload of a ping that is about to be sent."""
+        payload = urandom(_PING_BYTES)
+        self._sent.append(payload)
+        return payload
+
+    def answered(self, payload: Buffer) -> list[Pong]:
+        """Give a ``Pong`` for each ping that a pong answers: its own, and those before it (RFC 6455 5.5.3)."""
+        payload = bytes(payload)
+        count = self._sent.index(payload) + 1 if payload in self._sent else 0
+        for _ in range(count):
+            self._sent.popleft()
+        return [Pong()] * count
+
+
 class UpgradeRefused(Exception):
     """The server answered the upgrade request with something else; the core makes the error of it."""
 
@@ -109,16 +137,19 @@ def tls_error(reason: str) -> TlsError:
 
 
 def retry_after_seconds(value: str | None, unix_time: float) -> float | None:
-    """Read a ``Retry-After`` header: seconds or an HTTP date; None when absent or neither (RFC 9110 10.2.3)."""
+    """Read a ``Retry-After`` header: seconds or an HTTP date; None when absent or neither (RFC 9110 10.2.3).
+
+    Nobody waits longer than a year.
+    """
     if value is None:
         return None
     value = value.strip()
     if value.isascii() and value.isdigit():
-        return float(value)
+        return min(float(value), _YEAR)
     from email.utils import parsedate_to_datetime  # rarely needed
 
     try:
-        return max(0.0, parsedate_to_datetime(value).timestamp() - unix_time)
+        return min(max(0.0, parsedate_to_datetime(value).timestamp() - unix_time), _YEAR)
     except (ValueError, OverflowError):
         return None
 
@@ -133,6 +164,7 @@ def refusal_detail(body: bytes) -> str:
     return next((text for text in texts if isinstance(text, str)), "")
 
 
+@discreet
 def environment_proxy(url: str) -> str | None:
     """Give the proxy that ``HTTPS_PROXY`` and ``NO_PROXY`` name for a ``wss://`` URL, or None.
 
@@ -148,6 +180,7 @@ def environment_proxy(url: str) -> str | None:
     return usable_proxy(proxies["https"]) if proxies.get("https") else None
 
 
+@discreet
 def usable_proxy(url: str) -> str:
     """Give the URL of a proxy back. Raises LocalProtocolError for one that cannot be used."""
     try:

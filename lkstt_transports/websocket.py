@@ -26,11 +26,12 @@ from websockets.frames import CloseCode, Frame, Opcode
 from websockets.uri import parse_uri
 
 from lkstt_proto import Request
+from lkstt_proto.secrecy import discreet
 from lkstt_transports.common import (
     CLOSED_HERE,
     Binary,
     Closed,
-    Pong,
+    Pings,
     Received,
     Text,
     UpgradeRefused,
@@ -43,8 +44,8 @@ from lkstt_transports.common import (
 )
 from lkstt_transports.tls import Tls, default_context
 
-CHUNK = 65_536
-"""Bytes to read at a time."""
+CHUNK = 4096
+"""Bytes to read at a time: a message or two, and not so many empty frames that others would wait long for a turn."""
 _HEAD_BYTES = 65_536  # of an answer to the upgrade request; an honest one has some hundred
 _DETAIL_BYTES = 4096  # of a refusal's body that are looked at
 _DEFAULT_PORTS = {"ws": 80, "wss": 443, "http": 80}
@@ -76,6 +77,7 @@ class Dialer:
     Raises LocalProtocolError for a context that does not verify, and for a proxy that cannot be used.
     """
 
+    @discreet
     def __init__(self, *, ssl: SSLContext | None = None, proxy: str | None = None) -> None:
         self._ssl = verifying(ssl)
         self._proxy = proxy and usable_proxy(proxy)
@@ -109,6 +111,7 @@ class WebSocket:
         self._tunnel = b""  # the request for one
         self._message = bytearray()  # what there is of it so far
         self._kind: type[Text | Binary] = Text  # of that message
+        self._pings = Pings()
         self._received: deque[Received] = deque()
         self._writing = False
         self._ended = False  # nothing comes any more
@@ -166,7 +169,7 @@ class WebSocket:
 
     def ping(self) -> None:
         """Have a ping sent."""
-        self._protocol.send_ping(b"")
+        self._protocol.send_ping(self._pings.next())
 
     def close(self, code: int) -> None:
         """Have a close frame sent; what the peer still says is received until its own comes."""
@@ -257,12 +260,13 @@ class WebSocket:
     # Frames.
 
     def _hear(self, data: bytes | bytearray) -> None:
+        # Whoever writes has had a turn since the last time.
+        if len(self._protocol.writes) > _MOST_UNWRITTEN:
+            self._tell(Closed(error=ConnectionError("the peer asks without end and takes no answer")))
         self._protocol.receive_data(data)
         for frame in self._protocol.events_received():
             if isinstance(frame, Frame):
                 self._read_frame(frame)
-        if len(self._protocol.writes) > _MOST_UNWRITTEN:
-            self._tell(Closed(error=ConnectionError("the peer asks without end and takes no answer")))
         said, fault = self._protocol.close_rcvd, self._protocol.parser_exc
         if said is not None:
             self._tell(Closed(said.code, said.reason))
@@ -274,7 +278,8 @@ class WebSocket:
 
     def _read_frame(self, frame: Frame) -> None:
         if frame.opcode is Opcode.PONG:
-            self._tell(Pong())
+            for pong in self._pings.answered(frame.data):
+                self._tell(pong)
         elif frame.opcode in (Opcode.TEXT, Opcode.BINARY, Opcode.CONT):
             if frame.opcode is not Opcode.CONT:
                 self._kind = Text if frame.opcode is Opcode.TEXT else Binary

@@ -19,6 +19,7 @@ from lkstt_transports.common import (
     verifying,
 )
 
+YEAR = 365 * 86_400.0
 NOON = 1_700_049_600.0  # Wed, 15 Nov 2023 12:00:00 GMT
 
 
@@ -30,6 +31,12 @@ NOON = 1_700_049_600.0  # Wed, 15 Nov 2023 12:00:00 GMT
         (" 0 ", 0.0),
         ("Wed, 15 Nov 2023 12:01:30 GMT", 90.0),
         ("Wed, 15 Nov 2023 11:00:00 GMT", 0.0),
+        ("9" * 400, YEAR),
+        ("Fri, 31 Dec 9999 23:59:59 GMT", YEAR),
+        ("Mon, 01 Jan 0001 00:00:00 +0000", 0.0),
+        ("Wed, 15 Nov 2023 12:00:00 +99999999", None),
+        ("nan", None),
+        ("inf", None),
         ("-3", None),
         ("1.5", None),
         ("\u00b2", None),
