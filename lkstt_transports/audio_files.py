@@ -28,6 +28,9 @@ _PCM, _FLOAT, _EXTENSIBLE = 1, 3, 0xFFFE  # format tags of WAV
 _UNKNOWN_LENGTH = 0x7FFF_0000
 _LOWEST_HZ, _HIGHEST_HZ = 1_000, 768_000
 _LONGEST_FORMAT = 4096  # bytes of a "fmt " chunk
+# Bytes of one block: a header may claim thousands of channels, and what is asked for is allocated.
+_LONGEST_BLOCK = 2**20
+_LOUDEST = 2.0**15  # far beyond the full scale of 1, and no sum of it overflows
 # How files begin that somebody may pipe in by mistake: as raw samples they would be noise.
 _NOT_RAW = (b"fLaC", b"OggS", b"ID3", b"FORM", b"caff", b"\x1aE\xdf\xa3", b"RIFF", b"RF64", b"RIFX")
 
@@ -192,7 +195,7 @@ def _from_wav(file: BinaryIO, name: str, wav: _Wav, rate: int) -> AudioFile:
 
     def data() -> Iterator[bytes]:
         heard = 0
-        block = max(1, wav.rate // BLOCKS_PER_SECOND) * wav.frame
+        block = _block(wav.rate, wav.frame) * wav.frame
         while piece := _read(file, block if size is None else min(block, size - heard)):
             heard += len(piece)
             whole = len(piece) // wav.frame * wav.frame
@@ -265,7 +268,8 @@ def _from_soundfile(file: BinaryIO, name: str, rate: int) -> AudioFile:
     def data() -> Iterator[Any]:
         heard = 0
         try:
-            while len(samples := sound.read(sound.samplerate // BLOCKS_PER_SECOND, dtype="float32", always_2d=True)):
+            block = _block(sound.samplerate, sound.channels * 4)
+            while len(samples := sound.read(block, dtype="float32", always_2d=True)):
                 heard += len(samples)
                 yield samples
         except soundfile.LibsndfileError:
@@ -280,6 +284,11 @@ def _from_soundfile(file: BinaryIO, name: str, rate: int) -> AudioFile:
     return AudioFile(name, _converted(data(), sound.samplerate, rate), warnings, duration, close)
 
 
+def _block(rate: int, frame: int) -> int:
+    """Give how many frames of so many bytes to read at once."""
+    return max(1, min(rate // BLOCKS_PER_SECOND, _LONGEST_BLOCK // frame))
+
+
 def _require(name: str, shape: str, source: int, target: int) -> None:
     """Refuse what cannot be converted, with the cure."""
     needed = ("numpy",) if source == target else ("numpy", "soxr")
@@ -288,7 +297,7 @@ def _require(name: str, shape: str, source: int, target: int) -> None:
 
 
 def _samples(data: bytes, wav: _Wav) -> Any:
-    """Give the samples in the range of -1 to 1, one row for each frame."""
+    """Give the samples in the range of -1 to 1 (floats may say anything), one row for each frame."""
     import numpy
 
     if wav.floats:
@@ -301,12 +310,16 @@ def _samples(data: bytes, wav: _Wav) -> Any:
         samples = padded.view("<i4").ravel() / 2**31
     else:
         samples = numpy.frombuffer(data, dtype=f"<i{wav.bits // 8}") / 2 ** (wav.bits - 1)
-    return numpy.nan_to_num(samples.astype("f4")).reshape(-1, wav.channels)
+    return samples.reshape(-1, wav.channels)
 
 
 def _converted(blocks: Iterator[Any], source: int, target: int) -> Iterator[bytes]:
     """Mix to one channel, and resample."""
     import numpy
+
+    def mono(block: Any) -> Any:
+        # Floats may be anything: no NaN reaches the resampler, whose memory it would never leave.
+        return numpy.clip(numpy.nan_to_num(block), -_LOUDEST, _LOUDEST).mean(axis=1).astype("f4")
 
     def pcm(samples: Any) -> bytes:
         rounded = numpy.clip(numpy.rint(samples * 32768), -32768, 32767)
@@ -315,13 +328,13 @@ def _converted(blocks: Iterator[Any], source: int, target: int) -> Iterator[byte
 
     if source == target:
         for block in blocks:
-            yield pcm(block.mean(axis=1))
+            yield pcm(mono(block))
         return
     import soxr
 
     stream = soxr.ResampleStream(source, target, 1, dtype="float32")
     for block in blocks:
-        yield pcm(stream.resample_chunk(block.mean(axis=1)))
+        yield pcm(stream.resample_chunk(mono(block)))
     yield pcm(stream.resample_chunk(numpy.zeros(0, dtype="f4"), last=True))
 
 

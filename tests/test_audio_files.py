@@ -198,6 +198,29 @@ class TestConverted:
         data = struct.pack("<4f", float("nan"), 9.0, -9.0, 0.0)
         assert read(saved(tmp_path, wav(data, bits=32, tag=3)))[0] == struct.pack("<4h", 0, 32767, -32768, 0)
 
+    @pytest.mark.parametrize("bits", [32, 64])
+    def test_no_float_is_too_large_to_be_heard(self, tmp_path: Path, bits: int) -> None:
+        letter, largest = {32: ("f", 3e38), 64: ("d", 1e308)}[bits]
+        samples = struct.pack(f"<8{letter}", *[largest] * 4, *[-largest] * 4)
+        path = saved(tmp_path, wav(samples, bits=bits, tag=3, channels=2))
+        assert read(path)[0] == struct.pack("<4h", 32767, 32767, -32768, -32768)
+        assert len(read(path, rate=8000)[0]) == 4
+
+    def test_a_header_claims_no_memory(self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+        asked = []
+
+        class Counted(io.FileIO):
+            def read(self, size: int | None = -1, /) -> Any:
+                asked.append(size)
+                return super().read(size)
+
+        monkeypatch.setattr(audio_files, "_open", lambda path: Counted(path, "rb"))
+        form = struct.pack("<HHIIHH", 3, 8191, 768_000, 0, 8191 * 8, 64)
+        header = b"RIFF\0\0\0\0WAVEfmt " + struct.pack("<I", 16) + form + b"data\xff\xff\xff\xff"
+        audio, _ = read(saved(tmp_path, header + bytes(2 * 8191 * 8)), rate=768_000)
+        assert audio == bytes(4)
+        assert max(size or 0 for size in asked) <= 2**20
+
     @pytest.mark.parametrize(("source", "target"), [(44100, 16000), (8000, 16000), (16000, 24000)])
     def test_a_tone_keeps_its_pitch_and_length_at_another_rate(self, tmp_path: Path, source: int, target: int) -> None:
         tone = numpy.sin(numpy.arange(source) * 2 * numpy.pi * 440 / source)
