@@ -37,7 +37,7 @@ from collections.abc import Iterable, Mapping
 from typing import Any, Protocol
 
 import attrs
-from attrs import frozen
+from attrs import field, frozen
 
 from . import errors
 from .actions import Action, Connect, Ping
@@ -123,19 +123,19 @@ class Step:
     at: float
     method: str | None
     """What to call on the core; None: only take."""
-    data: str | bytes
+    data: str | bytes = field(repr=False)
     """For ``receive_text``, ``receive_binary`` and ``send_audio``."""
-    args: Mapping[str, Any]
+    args: Mapping[str, Any] = field(repr=False)
     """Ready to be passed on."""
     take: int | None
     raises: str | None
-    actions: tuple[Any, ...]
+    actions: tuple[Any, ...] = field(repr=False)
     """In the form that ``action_json`` gives."""
-    events: tuple[Any, ...]
+    events: tuple[Any, ...] = field(repr=False)
     looks: Mapping[str, Any]
     states: Mapping[str, Any]
     """The states and the deadline that this step states."""
-    source: Mapping[str, Any]
+    source: Mapping[str, Any] = field(repr=False)
     """The line's own input, for writing it again."""
 
 
@@ -154,7 +154,7 @@ class Fixture:
     retry: RetryPolicy
     random: tuple[float, ...] | None
     endpointer: tuple[int, ...] | None
-    header: Mapping[str, Any]
+    header: Mapping[str, Any] = field(repr=False)
     """The first line, for writing it again."""
     steps: tuple[Step, ...]
 
@@ -278,7 +278,8 @@ class _Reader:
         patience = {}
         if role == "gateway":
             self.object(header, "the header of a gateway", _HEADER - {"options", "retry", "random", "endpointer"})
-            patience = {key: limits[key] for key in _PATIENCE & set(self.object(limits, "limits", limits))}
+            known = _PATIENCE & set(self.object(limits, "limits", limits))
+            patience = {key: self.number(limits[key], f"{key} of limits") for key in known}
             limits = {key: limits[key] for key in set(limits) - _PATIENCE}
         random, endpointer = header.get("random"), header.get("endpointer")
         return Fixture(

@@ -200,6 +200,7 @@ def test_a_line_that_is_no_json_is_named(line: str) -> None:
         ({"limits": {"drain": "long"}}, "limits cannot be: Limits.drain"),
         ({"limits": []}, "limits must be an object"),
         ({"role": "gateway", "limits": []}, "limits must be an object"),
+        ({"role": "gateway", "limits": {"close": [0.5]}}, "close of limits must be a number"),
         ({"random": [True]}, "a random number must be a number"),
         ({"random": 0.5}, "random must be a list"),
         ({"endpointer": [0.5]}, "an end position must be a whole number"),
