@@ -188,21 +188,23 @@ def _fallback_name(model: object) -> str:
     return name
 
 
-def _fallback_extra(extra: object) -> dict[str, Any]:
-    return plain_extra("fallback", extra, lookup(None))
-
-
-@frozen
+@frozen(init=False)
 class FallbackModel:
     """A model that the gateway turns to when the first one fails (PROTOCOL 6.3)."""
 
-    model: str = field(converter=_fallback_name)
+    model: str
     """`provider/model`; a language suffix is dropped."""
-    extra: dict[str, Any] = field(factory=dict, converter=_fallback_extra, repr=_shown_keys, hash=False)
+    extra: dict[str, Any] = field(repr=_shown_keys, hash=False)
     """Provider options, sent as they are."""
 
+    @discreet
+    def __init__(self, model: str, extra: Mapping[str, object] | None = None) -> None:
+        self.__attrs_init__(
+            _fallback_name(model), plain_extra("fallback", {} if extra is None else extra, lookup(None))
+        )
 
-def _fallback(item: object) -> FallbackModel:
+
+def _fallback(item: Any) -> FallbackModel:
     if isinstance(item, FallbackModel):
         return item
     if isinstance(item, Mapping):
@@ -239,6 +241,13 @@ def shown_names(headers: tuple[tuple[str, str], ...]) -> str:
     return f"<{', '.join(name for name, _ in headers)}>"
 
 
+# Host and port as all that read a URL understand them, so that the host which is judged is the one that is dialled:
+# a name of whole labels or an IPv6 address, without escapes, zones and spaces.
+_AUTHORITY = re.compile(r"(?:[\w-]{1,63}(?:\.[\w-]{1,63})*\.?|\[[0-9A-Fa-f:.]+\])(?::[0-9]{1,5})?", re.ASCII)
+_HOST_CHARACTERS = 253  # RFC 1035 2.3.4, as text
+_NO_SUCH_HOST = "base_url has a host or port that cannot be"
+
+
 def _base_url(base_url: object, *, allow_insecure: bool) -> str:
     """Check where a token may go. No message shows the URL: it may hold a secret by mistake."""
     url = plain_text("base_url", base_url)
@@ -248,9 +257,9 @@ def _base_url(base_url: object, *, allow_insecure: bool) -> str:
         )
     try:
         parts = urlsplit(url)
-        scheme, host, _ = parts.scheme, parts.hostname, parts.port
+        scheme, host, port = parts.scheme, parts.hostname, parts.port
     except ValueError:
-        raise LocalProtocolError("base_url has a host or port that cannot be", phase="configure") from None
+        raise LocalProtocolError(_NO_SUCH_HOST, phase="configure") from None
     if scheme not in ("http", "https", "ws", "wss"):
         raise LocalProtocolError("base_url must begin with https://, wss://, http:// or ws://", phase="configure")
     if not host:
@@ -259,6 +268,8 @@ def _base_url(base_url: object, *, allow_insecure: bool) -> str:
         raise LocalProtocolError(
             "base_url must not hold a user or password: pass api_key and api_secret instead", phase="configure"
         )
+    if not _AUTHORITY.fullmatch(parts.netloc) or len(host) > _HOST_CHARACTERS or port == 0:
+        raise LocalProtocolError(_NO_SUCH_HOST, phase="configure")
     if scheme in ("http", "ws") and not allow_insecure and not _is_loopback(host):
         raise InsecureTransport(
             "base_url is plaintext and would show the token and the audio to the network: use https:// or wss://, "
@@ -275,6 +286,7 @@ def _is_loopback(host: str) -> bool:
     if host == "localhost":
         return True
     try:
+        # Other spellings, as 127.1, are not taken: what one resolver takes for this computer is a name to another.
         address = ip_address(host)
     except ValueError:
         return False
@@ -369,6 +381,7 @@ class STTOptions:
         """What the catalogue knows about the model."""
         return lookup(self.model)
 
+    @discreet
     def replace(self, **changes: Any) -> STTOptions:
         """Give a changed copy; `changes` are arguments of the constructor and raise what it raises.
 

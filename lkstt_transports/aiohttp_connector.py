@@ -31,7 +31,7 @@ from lkstt_transports.common import (
     Socket,
     Text,
     UpgradeRefused,
-    environment_proxy,
+    proxy_for,
     refusal_detail,
     retry_after_seconds,
     tls_error,
@@ -116,7 +116,7 @@ class AiohttpConnector:
                 URL(request.url, encoded=True),
                 headers=request.headers,
                 ssl=self._context(),
-                proxy=self._proxy or environment_proxy(request.url),
+                proxy=proxy_for(request.url, self._proxy),
                 max_msg_size=max_message + 1,  # which is one too many
                 autoclose=False,
                 autoping=False,

@@ -10,7 +10,7 @@ from ssl import CERT_REQUIRED, SSLContext
 from typing import TYPE_CHECKING, Any, NamedTuple, Protocol
 from urllib.parse import urlsplit
 
-from lkstt_proto import Limits, LocalProtocolError, Request, SttError, TlsError
+from lkstt_proto import InsecureTransport, Limits, LocalProtocolError, Request, SttError, TlsError
 from lkstt_proto.secrecy import discreet, safe_text
 
 if TYPE_CHECKING:
@@ -162,6 +162,24 @@ def refusal_detail(body: bytes) -> str:
         return ""
     texts = [content.get(key) for key in ("hint", "message", "error")] if isinstance(content, dict) else []
     return next((text for text in texts if isinstance(text, str)), "")
+
+
+@discreet
+def proxy_for(url: str, given: str | None) -> str | None:
+    """Choose the proxy on the way to a URL: the given one, else the environment's, or None.
+
+    Raises InsecureTransport for plaintext through the given one, where its loopback would not be ours either, and
+    LocalProtocolError for one that cannot be used.
+    """
+    if not given:
+        return environment_proxy(url)
+    if urlsplit(url).scheme != "wss":
+        raise InsecureTransport(
+            "base_url is plaintext and would show the token and the audio to the proxy: use https:// or wss://, "
+            "or no proxy",
+            phase="connect",
+        )
+    return given
 
 
 @discreet

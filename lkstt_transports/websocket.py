@@ -35,7 +35,7 @@ from lkstt_transports.common import (
     Received,
     Text,
     UpgradeRefused,
-    environment_proxy,
+    proxy_for,
     refusal_detail,
     retry_after_seconds,
     tls_error,
@@ -87,7 +87,7 @@ class Dialer:
 
         Raises LocalProtocolError when the environment names a proxy that cannot be used.
         """
-        proxy = self._proxy or environment_proxy(request.url)
+        proxy = proxy_for(request.url, self._proxy)
         return WebSocket(request, max_message, self._ssl, urlsplit(proxy) if proxy else None)
 
 

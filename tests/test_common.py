@@ -6,12 +6,13 @@ from ssl import CERT_NONE, create_default_context
 
 import pytest
 
-from lkstt_proto import Limits, LocalProtocolError
+from lkstt_proto import InsecureTransport, Limits, LocalProtocolError
 from lkstt_transports.common import (
     UpgradeRefused,
     closing_facts,
     environment_proxy,
     largest_message,
+    proxy_for,
     refusal_detail,
     retry_after_seconds,
     tls_error,
@@ -95,6 +96,19 @@ def test_the_proxy_is_for_tls_and_for_hosts_not_excepted(name: str, monkeypatch:
     monkeypatch.setenv("NO_PROXY", "other.example, gateway.example")
     assert environment_proxy("wss://gateway.example/v1/stt") is None
     assert environment_proxy("wss://third.example/v1/stt") == "http://proxy.example:3128"
+
+
+def test_a_proxy_that_is_given_comes_first_and_sees_no_plaintext(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("HTTPS_PROXY", "http://proxy.example")
+    monkeypatch.setenv("NO_PROXY", "gateway.example")
+    assert proxy_for("wss://gateway.example/v1/stt", "http://mine.example") == "http://mine.example"
+    assert proxy_for("wss://gateway.example/v1/stt", None) is None
+    assert proxy_for("wss://third.example/v1/stt", "") == "http://proxy.example"
+    assert proxy_for("ws://127.0.0.1/v1/stt", None) is None
+    for url in ("ws://127.0.0.1/v1/stt", "ws://gateway.example/v1/stt"):
+        with pytest.raises(InsecureTransport, match="https://") as caught:
+            proxy_for(url, "http://user:word@mine.example")
+        assert "word" not in str(caught.value)
 
 
 @pytest.mark.parametrize("url", ["https://proxy:1", "socks5://proxy", "proxy:3128", "http://", "http://a:99999", ""])

@@ -34,7 +34,7 @@ from websockets.protocol import State
 from websockets.server import ServerProtocol
 from websockets.utils import accept_key
 
-from lkstt_proto import LocalProtocolError, Request, TlsError
+from lkstt_proto import InsecureTransport, LocalProtocolError, Request, TlsError
 from lkstt_transports import websocket as module
 from lkstt_transports.common import CLOSED_HERE, Binary, Closed, Pong, Received, Text, UpgradeRefused
 from lkstt_transports.websocket import CHUNK, Dialer, StreamSocket, WebSocket
@@ -660,14 +660,17 @@ def test_a_proxy_sees_where_to_and_nothing_else(proxy: str, credentials: str | N
     assert websocket.opened
 
 
-def test_a_tunnel_may_lead_to_plaintext_and_to_an_ipv6_address() -> None:
-    websocket = begin("ws://[::1]:8080/v1", proxy="http://[::2]")
+def test_a_tunnel_may_lead_to_an_ipv6_address() -> None:
+    websocket = begin("wss://[::1]:8080/v1", proxy="http://[::2]")
     assert websocket.address == ("::2", 80)
-    far = Far(websocket)
-    assert far.hear() == b"CONNECT [::1]:8080 HTTP/1.1\r\nHost: [::1]:8080\r\n\r\n"
-    far.say(b"HTTP/1.1 200 OK\r\n\r\n")
-    far.say(switching(far.hear()))
-    assert websocket.opened
+    assert Far(websocket).hear() == b"CONNECT [::1]:8080 HTTP/1.1\r\nHost: [::1]:8080\r\n\r\n"
+
+
+def test_plaintext_goes_through_no_proxy() -> None:
+    proxy = "http://user:pass-word@proxy.example"
+    with pytest.raises(InsecureTransport, match="proxy") as caught:
+        begin(URL, proxy=proxy)
+    assert "pass-word" not in "".join(traceback.format_exception(caught.value))
 
 
 @pytest.mark.parametrize(
