@@ -27,10 +27,8 @@ from .fields import (
     read_words,
 )
 from .options import DEFAULT_SAMPLE_RATE_HZ, Limits
-from .wirejson import NotUsable, parse
-
-Data = str | bytes | bytearray | memoryview
-"""One message as the transport gives it: text, or its UTF-8."""
+from .wide import parse_message
+from .wirejson import Data, NotUsable, parse
 
 ENCODING = "pcm_s16le"
 """Signed 16-bit little-endian, the only encoding there is (PROTOCOL 2.1)."""
@@ -426,8 +424,7 @@ CLIENT_MESSAGES: Mapping[str, Callable[[dict[str, Any], Limits], ClientMessage]]
 """Decoders of what a client sends, by ``type``; ``client:`` and the type is what the tables call it."""
 
 
-def _message(data: Data, limits: Limits) -> tuple[str, dict[str, Any]]:
-    message = parse(data, limits.message)
+def _of_kind(message: object) -> tuple[str, dict[str, Any]]:
     if type(message) is not dict:
         raise NotUsable(f"{type(message).__name__} instead of an object")
     kind = message.get("type")
@@ -438,7 +435,7 @@ def _message(data: Data, limits: Limits) -> tuple[str, dict[str, Any]]:
 
 def decode_server(data: Data, limits: Limits) -> ServerMessage:
     """Decode what a gateway sent (PROTOCOL 3). Raises ``NotUsable`` and nothing else."""
-    kind, message = _message(data, limits)
+    kind, message = _of_kind(parse_message(data, limits))
     decoder = SERVER_MESSAGES.get(kind)
     return decoder(message, limits) if decoder else Unrecognized(len(kind))
 
@@ -448,6 +445,6 @@ def decode_client(data: Data, limits: Limits) -> ClientMessage:
 
     Raises ``BadRequest`` for what a gateway must refuse, other ``NotUsable`` for what is no message, and nothing else.
     """
-    kind, message = _message(data, limits)
+    kind, message = _of_kind(parse(data, limits.message))
     decoder = CLIENT_MESSAGES.get(kind)
     return decoder(message, limits) if decoder else Unrecognized(len(kind))

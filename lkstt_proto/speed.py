@@ -25,9 +25,13 @@ decode_json: Callable[[str], Any] | None
 """One JSON text; raises ``REFUSED`` where the plain decoder should have a look. None without the extra."""
 decode_transcript: Callable[[bytes], Any] | None
 """An ordinary transcript as an object with its fields; raises ``REFUSED`` for all else. None without the extra."""
+decode_envelope: Callable[[bytes | bytearray], Any] | None
+"""A message of the gateway as an object with the JSON of its fields, buffers of which an absent one is empty; all else
+is skipped, and is JSON. Does not look at encoding, nesting or size of numbers; raises ``REFUSED``. None without the
+extra."""
 REFUSED: tuple[type[Exception], ...]
 try:
-    from msgspec import DecodeError, Struct
+    from msgspec import DecodeError, Raw, Struct
     from msgspec.json import Decoder
 
     class _Word(Struct, gc=False, forbid_unknown_fields=True):
@@ -50,10 +54,28 @@ try:
         request_id: str | None = None
         session_id: str | None = None
 
+    class _Envelope(Struct, gc=False):
+        type: Raw = Raw()
+        transcript: Raw = Raw()
+        language: Raw = Raw()
+        start: Raw = Raw()
+        duration: Raw = Raw()
+        confidence: Raw = Raw()
+        words: Raw = Raw()
+        speaker_id: Raw = Raw()
+        extra: Raw = Raw()
+        request_id: Raw = Raw()
+        session_id: Raw = Raw()
+        code: Raw = Raw()
+        message: Raw = Raw()
+        error: Raw = Raw()
+
     decode_json = Decoder().decode
     decode_transcript = Decoder(_Transcript).decode
+    decode_envelope = Decoder(_Envelope).decode
     REFUSED = (DecodeError, UnicodeEncodeError, RecursionError)
 except ImportError:
     decode_json = None
     decode_transcript = None
+    decode_envelope = None
     REFUSED = ()

@@ -8,11 +8,12 @@ other.
 from __future__ import annotations
 
 from .fields import Word, read_object
-from .messages import Data, ServerMessage, Transcript, TranscriptKind
+from .messages import ServerMessage, Transcript, TranscriptKind
 from .messages import decode_server as decode_leniently
 from .options import Limits
 from .speed import REFUSED, decode_transcript
-from .wirejson import may_break_rules
+from .wide import LARGE
+from .wirejson import Data, may_break_rules
 
 _KINDS = {f"{kind}_transcript": kind for kind in TranscriptKind}
 
@@ -27,11 +28,11 @@ def decode_server(data: Data, limits: Limits) -> ServerMessage:
 
 def decode_ordinary(data: Data, limits: Limits) -> Transcript | None:
     """Decode a transcript that needs no mending; None for all else, and without the extra."""
-    if decode_transcript is None or type(data) is not str:
+    if decode_transcript is None or type(data) is not str or len(data) > LARGE:
         return None
     try:
         raw = data.encode()
-        if len(raw) > limits.message or may_break_rules(raw):
+        if len(raw) > min(LARGE, limits.message) or may_break_rules(raw):  # beyond LARGE it may be wide
             return None
         wire = decode_transcript(raw)
     except REFUSED:

@@ -12,7 +12,15 @@ import pytest
 from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 
-from lkstt_proto.wirejson import MAX_INTEGER_DIGITS, MAX_NESTING, NotUsable, may_break_rules, parse
+from lkstt_proto.wirejson import (
+    MAX_INTEGER_DIGITS,
+    MAX_NESTING,
+    NotUsable,
+    may_break_rules,
+    numbers_are_suspect,
+    parse,
+    require_nesting_within_limit,
+)
 
 LIMIT = 1 << 20
 
@@ -61,6 +69,31 @@ def test_the_first_look_suspects_a_broken_rule_wherever_it_stands() -> None:
     assert may_break_rules(b"[1e999]")
     assert may_break_rules(b"[" * (MAX_NESTING + 1))
     assert not may_break_rules(b"[" * MAX_NESTING + b"%b, 1.5e12, -2" % (b"9" * 199))
+
+
+def test_suspect_numbers_are_seen_without_looking_at_nesting() -> None:
+    assert numbers_are_suspect(b"[%b]" % (b"9" * (MAX_INTEGER_DIGITS + 1)))
+    assert numbers_are_suspect(b"[1e999]")
+    assert not numbers_are_suspect(b"[" * (MAX_NESTING + 1))
+
+
+def test_nesting_is_measured_across_long_messages() -> None:
+    tail = "[" * MAX_NESTING + "]" * MAX_NESTING
+    for before in ("", "[],", '"[",', '"\\\\",', '"\\"[",', '"' + "[" * 100 + '",', "[" * 200 + "]" * 200 + ","):
+        for shift in range(3):  # whatever is torn where pieces meet
+            units = (before * 100_000)[:150_000].rpartition(",")[0] + "," if before else ""
+            text = f"[{' ' * shift}{units}{tail[1:-1]}]"
+            require_nesting_within_limit(text.encode())
+            deeper = f"[{' ' * shift}{units}{tail}]"
+            with pytest.raises(NotUsable, match="nested 257 deep"):
+                require_nesting_within_limit(deeper.encode())
+
+
+def test_text_beyond_ascii_is_encoded_piece_by_piece() -> None:
+    text = json.dumps("é\U0001f600語" * 40_000, ensure_ascii=False)
+    assert parse(text, LIMIT) == json.loads(text)
+    assert reason_of(text, len(text.encode()) - 1) == f"{len(text.encode())} bytes, over {len(text.encode()) - 1}"
+    assert parse(f'"{chr(0xD800)}{"é" * 100_000}"', LIMIT) == chr(0xD800) + "é" * 100_000
 
 
 def test_a_duplicate_key_keeps_its_last_value() -> None:
