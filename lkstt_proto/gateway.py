@@ -45,11 +45,16 @@ from .messages import (
 )
 from .options import Limits
 from .peer import BATCH, Peer, Timer
+from .secrecy import discreet
 from .tables import SPEECH, SessionEffect, SessionState, SpeechState
 from .wirejson import NotUsable
 
 INACTIVITY_CODE = 2007
 """Error code of a session that was idle for too long (PROTOCOL 3.3)."""
+
+MAX_BRACKETS = 4096
+"""Of a message, those in its texts included. Each one opened is an object in memory, and with tens of thousands of them
+one message would keep all other sessions of a process waiting; clients send a handful."""
 
 
 @frozen(kw_only=True)
@@ -164,6 +169,9 @@ class Gateway(Peer[ClientMessage]):
             return
         if Timer.QUIET in self._timers:
             self._timers[Timer.QUIET] = self._now + self._patience.idle
+        if len(data) > MAX_BRACKETS and _brackets(data) > MAX_BRACKETS:
+            self._refuse(f"more than {MAX_BRACKETS} objects and arrays")
+            return
         try:
             message = decode_client(data, self._limits)
         except NotUsable as problem:
@@ -295,6 +303,13 @@ class Gateway(Peer[ClientMessage]):
         self._timers.clear()
         self._timers[Timer.CLOSE] = self._now + self._patience.close
         self._outbox.append(Disconnect(code=code))
+
+
+def _brackets(data: str | bytes | bytearray | memoryview) -> int:
+    if isinstance(data, str):
+        return data.count("[") + data.count("{")
+    raw = bytes(data)
+    return raw.count(b"[") + raw.count(b"{")
 
 
 def _close_code(code: int) -> int:

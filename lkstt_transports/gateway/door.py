@@ -7,7 +7,9 @@ pipelining, bodies and whatever else follows the headers reach nobody, and a mon
 from __future__ import annotations
 
 import asyncio
+import itertools
 import logging
+import re
 import socket
 import ssl
 from collections.abc import Callable, Coroutine
@@ -22,8 +24,11 @@ _log = logging.getLogger(__name__)
 
 _BACKLOG = 1024  # a crowd waits here while those before it are asked what they want
 _OUT_OF_FILES_SECONDS = 0.1  # before another accept is tried; somebody may have hung up by then
+_AT_ONCE = 4  # so many are let in in one turn of the event loop, however many wait
 _END_OF_HEAD = b"\r\n\r\n"
 _EARLY_BYTES = 64 * 1024  # of frames sent before the upgrade was answered, which a client should not do
+_METHOD = re.compile(rb"[A-Z]{0,16}(?: |\Z)")  # what a request begins with, so far
+_NOT_HTTP = b"HTTP/1.1 400 Bad Request\r\nConnection: close\r\nContent-Length: 0\r\n\r\n"
 _TOO_LONG = b"HTTP/1.1 431 Request Header Fields Too Large\r\nConnection: close\r\nContent-Length: 0\r\n\r\n"
 
 # A peer that is gone without a word, as after a power cut, is noticed after a minute: by the kernel, so that no client
@@ -40,11 +45,18 @@ class Connection(asyncio.Protocol):
         self.since = since
         self._door = door
         self.accepted = accepted
-        self._server = door.new_protocol()
         self._transport: asyncio.Transport | None = None
+        # The server's own protocol, which costs more than a silent connection is worth, once there is a request.
+        self._server: asyncio.Protocol | None = None
         self._head: bytearray | None = bytearray()
         self._early = bytearray()
         self._guard: FrameGuard | None = None
+        self._again: asyncio.Handle | None = None
+
+    @property
+    def asked(self) -> bool:
+        """Whether its request is here, and the answer is our business."""
+        return self._head is None
 
     @property
     def verdict(self) -> int | None:
@@ -75,68 +87,81 @@ class Connection(asyncio.Protocol):
         """The connection is open, with TLS if there is some."""
         self._transport = cast("asyncio.Transport", transport)
         _keep_alive(self.accepted)
-        self._server.connection_made(transport)
 
     def data_received(self, data: bytes) -> None:
         """Pass on what the server may see."""
-        if self._guard is not None:
-            self._pass_frames(self._guard, data)
-        elif self._head is None:
+        if self._head is not None:
+            self._head += data
+            self._look(self._head, len(data))
+        elif self._guard is None:
             # Beyond that nobody has sent frames; it is a body, or rubbish.
             self._early += data[: _EARLY_BYTES - len(self._early)]
         else:
-            self._pass_head(self._head, data)
+            self._pass_on(self._guard, data)
 
     def eof_received(self) -> bool | None:
-        """The client sends no more."""
-        return self._server.eof_received()
+        """The client sends no more: nothing will come of it."""
+        return None
 
     def pause_writing(self) -> None:
         """The client does not read."""
-        self._server.pause_writing()
+        if self._server is not None:
+            self._server.pause_writing()
 
     def resume_writing(self) -> None:
         """It reads again."""
-        self._server.resume_writing()
+        if self._server is not None:
+            self._server.resume_writing()
 
     def connection_lost(self, exc: Exception | None) -> None:
         """It is gone."""
         self._door.leave(self)
-        self._server.connection_lost(exc)
+        if self._again is not None:
+            self._again.cancel()
+        if self._server is not None:
+            self._server.connection_lost(exc)
 
-    def _pass_head(self, head: bytearray, data: bytes) -> None:
-        begun = len(head)
-        head += data
-        end = head.find(_END_OF_HEAD, max(0, begun - len(_END_OF_HEAD) + 1))
-        if end < 0 and len(head) > self._door.limits.head_bytes:
+    def _look(self, head: bytearray, new: int) -> None:
+        end = head.find(_END_OF_HEAD, max(0, len(head) - new - len(_END_OF_HEAD) + 1))
+        if end >= 0:
+            self._head, self._early = None, head[end + len(_END_OF_HEAD) :]
+            self._serve(bytes(head[: end + len(_END_OF_HEAD)]))
+        elif len(head) > self._door.limits.head_bytes:
             self._head = None
             self._refuse(_TOO_LONG)
-            return
-        if end >= 0:
-            end += len(_END_OF_HEAD)
+        elif not _METHOD.match(head):
             self._head = None
-            self._early += head[end:]
-            data = bytes(head[begun:end])
-        self._server.data_received(data)
+            self._refuse(_NOT_HTTP)
 
-    def _refuse(self, answer: bytes) -> None:
-        transport = self._transport
-        if transport is None or not transport.can_write_eof():
-            self.dismiss()
-        else:
-            # What comes is still read: left unread, it would make the kernel drop the answer.
-            transport.write(answer)
-            transport.write_eof()
+    def _serve(self, request: bytes) -> None:
+        self._server = self._door.new_protocol()
+        self._server.connection_made(cast("asyncio.Transport", self._transport))
+        self._server.data_received(request)
 
-    def _pass_frames(self, guard: FrameGuard, data: bytes) -> None:
+    def _pass_on(self, guard: FrameGuard, data: bytes) -> None:
         # What the guard keeps is read nevertheless: left unread, it would make the kernel drop our last words.
         data = guard.take(data)
-        if data:
+        if data and self._server is not None:
             self._server.data_received(data)
+        if guard.more and self._again is None:
+            self._again = asyncio.get_running_loop().call_soon(self._go_on, guard)
+
+    def _go_on(self, guard: FrameGuard) -> None:
+        self._again = None
+        self._pass_on(guard, b"")
+
+    def _refuse(self, answer: bytes) -> None:
+        transport = cast("asyncio.Transport", self._transport)
+        transport.write(answer)
+        if transport.can_write_eof():
+            # What comes is still read: left unread, it would make the kernel drop the answer.
+            transport.write_eof()
+        else:
+            transport.close()
 
 
 class Door:
-    """Accepts connections, one in each turn of the event loop, and closes what overstays."""
+    """Accepts connections, and closes what overstays."""
 
     def __init__(
         self,
@@ -199,7 +224,7 @@ class Door:
 
     async def _accept(self, listener: socket.socket) -> None:
         loop = asyncio.get_running_loop()
-        while True:
+        for count in itertools.count(1):
             try:
                 accepted, address = await loop.sock_accept(listener)
             except OSError as error:
@@ -212,8 +237,8 @@ class Door:
                 accepted.close()
                 raise
             self._let_in(Connection(self, accepted, origin_of(address[0]), loop.time()))
-            # So that whoever has sent a request is heard before another one comes in.
-            await asyncio.sleep(0)
+            if count % _AT_ONCE == 0:
+                await asyncio.sleep(0)
 
     async def _make_room(self) -> None:
         loop = asyncio.get_running_loop()

@@ -2,13 +2,15 @@
 
 A connection is a visitor from its acceptance until its upgrade is authenticated, or until it is closed. Turning the
 newest away would let a few silent connections keep everybody out, so it is the oldest of the most crowded address that
-makes room. Nobody is turned away at once, though: clients that come all together, as after an outage, are given a
-moment to send their requests, and the next ones wait in the kernel's queue meanwhile, where their requests arrive.
+makes room; of two, the one that has not sent its request. Nobody is turned away at once, though: clients that come all
+together, as after an outage, are given a moment for that, and the next ones wait in the kernel's queue meanwhile, where
+their requests arrive.
 """
 
 from __future__ import annotations
 
 from collections import Counter
+from collections.abc import Iterable
 from ipaddress import IPv6Address, ip_address
 from typing import Generic, Protocol, TypeVar
 
@@ -25,6 +27,10 @@ class Visitor(Protocol):
     @property
     def since(self) -> float:
         """When it was accepted."""
+
+    @property
+    def asked(self) -> bool:
+        """Whether its request is here, and the answer is our business."""
 
 
 VisitorT = TypeVar("VisitorT", bound=Visitor)
@@ -43,7 +49,7 @@ class DoorLimits:
     """Of a request line with all headers, of which a token may be 8 KiB."""
     arriving: float = 1.0
     """Seconds for which an address may have more visitors, as when many clients reconnect through one router."""
-    moment: float = 0.2
+    moment: float = 0.1
     """Seconds that every visitor has, however great the crowd: it takes a client that long to send its request."""
 
 
@@ -77,12 +83,16 @@ class Doorkeeper(Generic[VisitorT]):
         if len(self._visitors) < self.limits.visitors:
             return None
         crowd = max(self._origins.values())
-        return next(visitor for visitor in self._visitors if self._origins[visitor.origin] == crowd)
+        return self._in_order(visitor for visitor in self._visitors if self._origins[visitor.origin] == crowd)[0]
 
     def crowding(self, origin: str, now: float) -> list[VisitorT]:
         """Who of this address has been there for longer than it takes to arrive, and has to go: there are too many."""
-        settled = [v for v in self._visitors if v.origin == origin and v.since + self.limits.arriving <= now]
-        return settled[: max(0, self._origins[origin] - self.limits.per_address)]
+        settled = (v for v in self._visitors if v.origin == origin and v.since + self.limits.arriving <= now)
+        return self._in_order(settled)[: max(0, self._origins[origin] - self.limits.per_address)]
+
+    def _in_order(self, visitors: Iterable[VisitorT]) -> list[VisitorT]:
+        """Put those first who go first: of the same kind, the oldest."""
+        return sorted(visitors, key=lambda visitor: visitor.asked)
 
 
 def origin_of(host: str) -> str:

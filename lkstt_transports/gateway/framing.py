@@ -14,6 +14,9 @@ TOO_LARGE = 1009
 # A client that streams a message makes some; thousands only make work.
 FRAGMENTS = 1024
 
+# One reading may bring thousands of tiny frames, and their headers take longer than a turn of the event loop should.
+FRAMES_AT_ONCE = 500
+
 _CONTROL = 0x08
 _FIN = 0x80
 _MASKED = 0x80
@@ -28,8 +31,10 @@ class FrameGuard:
     _message_bytes: int
     verdict: int | None = field(init=False, default=None)
     """The close code (RFC 6455 7.4.1) for what came, once something did that may not be."""
+    more: bool = field(init=False, default=False)
+    """Whether frames wait in here: take again, with nothing more, in the next turn of the event loop."""
     _held: bytes = field(init=False, default=b"")
-    # The beginning of a header: it is not passed on before it is whole.
+    # What waits, and the beginning of a header: it is not passed on before it is whole.
     _payload: int = field(init=False, default=0)
     # Bytes still to come of the frame under way.
     _size: int = field(init=False, default=0)
@@ -37,13 +42,19 @@ class FrameGuard:
     # Of the message under way.
 
     def take(self, data: bytes) -> bytes:
-        """Give what may be passed on: whole headers, and all bytes of payload that came with them."""
+        """Give what may be passed on of up to `FRAMES_AT_ONCE` frames: whole headers, and what came of payloads."""
         if self.verdict is not None:
             return b""
-        data = self._held + data
+        data, self._held = self._held + data, b""
         at = min(self._payload, len(data))
         self._payload -= at
+        frames = 0
+        self.more = False
         while len(data) - at >= 2:
+            if frames == FRAMES_AT_ONCE:
+                self.more = True
+                break
+            frames += 1
             start = at
             first, second = data[at], data[at + 1]
             long = _LONG_LENGTHS.get(second & 0x7F, 0)

@@ -6,11 +6,17 @@ import asyncio
 
 from attrs import define, field
 
-# What a frame counts for at least, in seconds of audio: clients send 20 to 100 ms at a time.
-FRAME_SECONDS = 0.02
+# What a frame counts for at least, in seconds of audio: one of audio, as clients send 10 to 100 ms at a time; and any
+# other, of which they send few.
+AUDIO_FRAME_SECONDS, OTHER_FRAME_SECONDS = 0.01, 0.1
 # Bytes of a frame that count for one second of audio: twice what base64 makes of 48 kHz, so that audio counts for what
 # it is and a large message of anything else counts as well.
 SECOND_BYTES = 256_000
+
+
+def cost(size: int, audio: float) -> float:
+    """What a frame of so many bytes, with so many seconds of audio, counts for."""
+    return max(audio, AUDIO_FRAME_SECONDS if audio else OTHER_FRAME_SECONDS, size / SECOND_BYTES)
 
 
 @define

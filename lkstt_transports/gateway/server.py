@@ -10,13 +10,15 @@ import logging
 import ssl
 import time
 from collections.abc import Awaitable, Callable, Collection, Mapping
+from contextlib import suppress
 from ipaddress import ip_address
 from typing import Any, Self
 
 from aiohttp import web
 from attrs import field, frozen
 
-from lkstt_proto.errors import AuthError, LocalProtocolError, Secret
+from lkstt_proto.errors import AuthError, LocalProtocolError
+from lkstt_proto.secrecy import Hidden, Secret, discreet
 
 from .auth import authenticate, check_exposure, new_credentials, wrap_secrets
 from .door import Connection, Door
@@ -114,6 +116,7 @@ class LocalGateway:
     `start` raises, or OSError when the address is not free.
     """
 
+    @discreet
     def __init__(
         self,
         *,
@@ -140,7 +143,8 @@ class LocalGateway:
         # Each open session with its API key; its task holds the slot until the socket is gone.
         self._slots: dict[GatewaySession, str] = {}
         self._tasks: set[asyncio.Task[None]] = set()
-        self._turnstile = Turnstile()
+        # One for those who ask and one for those who have a session: neither crowd keeps the other waiting.
+        self._requests, self._frames = Turnstile(), Turnstile()
         self._door: Door | None = None
         self._runner: web.ServerRunner | None = None
         self._address: tuple[str, int] | None = None
@@ -154,7 +158,7 @@ class LocalGateway:
     @property
     def api_secret(self) -> str:
         """The secret of `api_key`."""
-        return self._secrets[self.api_key].reveal()
+        return Hidden(self._secrets[self.api_key].reveal())
 
     @property
     def base_url(self) -> str:
@@ -178,6 +182,8 @@ class LocalGateway:
         )
         try:
             await self._recognizer.start()
+            with suppress(AuthError):  # so that no client, and nobody else meanwhile, waits for what it imports
+                authenticate((), self._secrets, time.time())
             await self._runner.setup()
             self._address = await self._door.open(self._host, self._port)
         except BaseException:
@@ -220,7 +226,7 @@ class LocalGateway:
     # Requests.
 
     async def _answer(self, request: web.BaseRequest) -> web.StreamResponse:
-        await self._turnstile.pass_through()
+        await self._requests.pass_through()
         response: web.StreamResponse | None = refuse_place(request, self._names, tls=self._ssl is not None)
         if response is None:
             response = await self._stt(request) if request.path in STT_PATHS else self._look(request)
@@ -261,7 +267,7 @@ class LocalGateway:
             writer_limit=0,
         )
         session = GatewaySession(
-            socket, transport, connection, self._recognizer, self._metrics, self._turnstile, self._limits.session
+            socket, transport, connection, self._recognizer, self._metrics, self._frames, self._limits.session
         )
         self._slots[session] = admitted
         try:

@@ -36,7 +36,7 @@ from .door import Connection
 from .faults import CloseSocket, CutTransport, FailSession, Fault, SendRaw
 from .framing import TOO_LARGE
 from .metrics import Metrics
-from .pace import FRAME_SECONDS, SECOND_BYTES, Pace, Turnstile
+from .pace import Pace, Turnstile, cost
 from .recognizers.base import (
     Final,
     Finalized,
@@ -61,7 +61,8 @@ _NO_CLOSE = 1006
 # Of the kernel's, which takes twice as much: three seconds of audio at 16 kHz, and no long work for a turn of the loop.
 _UNREAD_BYTES = 64 * 1024
 _LARGE_BYTES = 16 * 1024  # a frame whose decoding is felt by others; 100 ms of 48 kHz are less
-_HURRY_SECONDS = 1.0  # how much audio too early makes a client one that others need not wait for
+# Who sends much faster than one speaks is in a hurry, and lets those pass who speak.
+_CALM_SPEED, _CALM_SECONDS = 1.25, 1.0
 
 _TOO_LARGE = "a message is too large: send less audio at a time"
 
@@ -119,6 +120,7 @@ class GatewaySession:
         self._connection = connection
         self._turnstile = turnstile
         self._pace = Pace(limits.speed, limits.burst)
+        self._calm = Pace(_CALM_SPEED, _CALM_SECONDS)
         self._recognizer = recognizer
         self._metrics = metrics
         self._limits = limits
@@ -196,10 +198,11 @@ class GatewaySession:
     async def _read(self) -> None:
         while (message := await self._socket.receive()).type in _FRAMES:
             size = len(message.data)
-            if size > _LARGE_BYTES or self._pace.owed(self._now()) > _HURRY_SECONDS:
+            if size > _LARGE_BYTES or self._calm.owed(self._now()) > _CALM_SECONDS:
                 await self._turnstile.pass_through()
-            seconds = await self._take(message)
-            wait = self._pace.spend(max(seconds, size / SECOND_BYTES, FRAME_SECONDS), self._now())
+            seconds = cost(size, await self._take(message))
+            self._calm.spend(seconds, self._now())
+            wait = self._pace.spend(seconds, self._now())
             if wait:
                 # Unread, the client's frames fill its own buffers. Pongs wait as well, behind the audio before them.
                 self._metrics.slowed += 1
@@ -219,7 +222,8 @@ class GatewaySession:
                 self._core.receive_text(message.data, self._now())
             else:
                 self._core.receive_binary(message.data, self._now())
-            self._news.set()
+            if self._core.pending:  # a deadline that has moved is seen when the one before it comes
+                self._news.set()
             for event in self._core.take_events():
                 await self._handle(event)
             return self._core.audio_seconds - before
@@ -235,7 +239,7 @@ class GatewaySession:
         """Take nothing any more but the client's close. Pings go unanswered: the audio before them was not heard."""
         await asyncio.wait([reader])
         while (message := await self._socket.receive()).type in _FRAMES:
-            pass
+            await self._turnstile.pass_through()
         self._left(message)
 
     def _left(self, last: WSMessage) -> None:

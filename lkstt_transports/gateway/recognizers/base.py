@@ -12,14 +12,14 @@ from __future__ import annotations
 from collections.abc import AsyncIterator
 from typing import ClassVar, Protocol
 
-from attrs import frozen
+from attrs import field, frozen
 
 
 @frozen
 class Word:
     """One recognised word."""
 
-    text: str
+    text: str = field(repr=False)
     start: float
     end: float
 
@@ -28,7 +28,7 @@ class Word:
 class Hypothesis:
     """What an engine has understood of one utterance; word times count from the start of that utterance."""
 
-    text: str
+    text: str = field(repr=False)
     words: tuple[Word, ...] = ()
 
 
@@ -44,7 +44,7 @@ class StartOfSpeech:
 class Partial:
     """The text so far of the utterance under way; each one replaces the one before."""
 
-    text: str
+    text: str = field(repr=False)
     start: float
     "Start of the first word."
     end: float
@@ -56,7 +56,7 @@ class Partial:
 class Final:
     """The text of an utterance. It stands for all audio from the end of the final before it up to its own end."""
 
-    text: str
+    text: str = field(repr=False)
     "Empty when that audio held no words."
     start: float
     "Start of the first word; without words, the end of the final before."
