@@ -21,9 +21,14 @@ def normalise_language(code: str) -> str:
     """Spell a language as BCP 47: "english" and "eng" give "en", "en_us" gives "en-US".
 
     Unknown codes come back in lower case ("multi"), an empty one empty. A three-letter language in front of
-    other parts stays ("cmn-Hans-CN"). Any text is accepted (PROTOCOL 6.4).
+    other parts stays ("cmn-Hans-CN"). Any text is accepted (PROTOCOL 6.4); what is not ASCII is no code, and only
+    stripped.
     """
-    lowered = code.strip().lower()
+    stripped = code.strip()
+    if not stripped.isascii():
+        # Its cases depend on the version of Unicode, and may be longer than a name is allowed to be.
+        return stripped
+    lowered = stripped.lower()
     known = _table().get(lowered)
     if known is not None:
         return known

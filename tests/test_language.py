@@ -38,6 +38,11 @@ def test_three_letter_codes_without_a_short_form_stay(code: str) -> None:
     assert normalise_language(code.upper()) == code
 
 
+@pytest.mark.parametrize("code", ["a-\u0390", "\u0130x", "\u00df_de", "fran\u00e7ais"])
+def test_what_is_not_ascii_has_no_cases(code: str) -> None:
+    assert normalise_language(f" {code} ") == code
+
+
 def test_normalising_twice_changes_nothing() -> None:
     for code in ["en_us", "zh-hans-cn", "CMN", "welsh", "sr-latn-rs", "x-y-z"]:
         once = normalise_language(code)
