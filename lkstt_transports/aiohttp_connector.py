@@ -136,16 +136,22 @@ class AiohttpConnector:
 
 
 class _Response(aiohttp.ClientResponse):
-    """Lets go of the socket when the dial is given up; aiohttp alone would wait for the peer's TLS farewell."""
+    """Lets go of the socket at once; aiohttp alone would wait for the peer's TLS farewell, and to be read."""
+
+    _transport: asyncio.Transport | None = None
 
     async def start(self, connection: Connection) -> aiohttp.ClientResponse:
-        transport = connection.transport
+        self._transport = connection.transport
         try:
             return await super().start(connection)
         except BaseException:
-            if transport is not None:
-                transport.abort()
+            self.close()
             raise
+
+    def close(self) -> None:
+        if self._transport is not None:
+            self._transport.abort()  # first: once closed it may be past that
+        super().close()
 
 
 class _Answer:
@@ -154,7 +160,6 @@ class _Answer:
     def __init__(self) -> None:
         self._expected = False
         self._response: aiohttp.ClientResponse | None = None
-        self._transport: asyncio.Transport | None = None
 
     async def expect(
         self,
@@ -175,8 +180,6 @@ class _Answer:
     ) -> None:
         """Be called by aiohttp with the answer. Raises UpgradeRefused unless a WebSocket may come of it."""
         self._response = response = seen.response
-        if response.connection is not None:
-            self._transport = response.connection.transport
         if response.status == HTTPStatus.SWITCHING_PROTOCOLS:
             # aiohttp itself lets both pass. An extension that nobody asked for changes what every frame means.
             if response.version != HttpVersion11:
@@ -193,8 +196,6 @@ class _Answer:
         """Close the connection now, if there is one. What the kernel has is still sent, and under TLS a farewell."""
         if self._response is not None:
             self._response.close()
-        if self._transport is not None:
-            self._transport.abort()  # a peer that takes nothing more must not keep the socket
 
 
 class _AiohttpSocket:
