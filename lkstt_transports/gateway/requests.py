@@ -4,17 +4,28 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from ipaddress import ip_address
 from urllib.parse import urlsplit
 
 from aiohttp import HttpVersion11, web
 
+from lkstt_proto.errors import LocalProtocolError
+
 STT_PATHS = ("/v1/stt", "/v1//stt")  # the second one for a base_url that ends in a slash (PROTOCOL 1.1)
 
+_NAME = re.compile(r"[a-z0-9_.-]+")
 # Sixteen bytes in base64 (RFC 6455 4.1).
 _KEY = re.compile(r"[A-Za-z0-9+/]{22}==")
 _WEBSOCKET_VERSION = "13"
+
+
+def host_names(names: Iterable[str]) -> tuple[str, ...]:
+    """Take host names as they are compared. Raises LocalProtocolError for what cannot be one."""
+    lowered = tuple(name.lower() for name in names)
+    if not all(map(_NAME.fullmatch, lowered)):
+        raise LocalProtocolError("a host name has letters, digits, dots and hyphens, and no port", phase="configure")
+    return lowered
 
 
 def refuse(

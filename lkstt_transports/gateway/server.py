@@ -26,7 +26,7 @@ from .doorkeeper import DoorLimits
 from .metrics import CONTENT_TYPE, Metrics
 from .pace import Turnstile
 from .recognizers.base import Recognizer
-from .requests import STT_PATHS, refuse, refuse_place, refuse_upgrade
+from .requests import STT_PATHS, host_names, refuse, refuse_place, refuse_upgrade
 from .session import GatewaySession, SessionLimits
 
 _RETRY_AFTER_SECONDS = 1  # a slot is free as soon as somebody hangs up
@@ -136,7 +136,7 @@ class LocalGateway:
         self._host = "127.0.0.1" if host == "localhost" else host
         self._port = port
         self._ssl = ssl_context
-        self._names = tuple(name.lower() for name in names)
+        self._names = host_names(names)
         self._recognizer = recognizer
         self._limits = limits
         self._metrics = Metrics()
