@@ -24,6 +24,9 @@ DEFAULT_SAMPLE_RATE_HZ = 16000  # PROTOCOL 6.1
 
 # One chunk of audio (PROTOCOL 2.2): less than that could never be sent.
 _CHUNK_SECONDS = 0.05
+# Thirty years: times any rate that may be, it is a number of samples.
+_MOST = 1e9
+_HIGHEST_RATE_HZ = 10**9
 # Every decoder takes 32 levels (CONTRACT decision 8); message and settings are two of them.
 _JSON_LEVELS = 30
 
@@ -96,18 +99,18 @@ def split_model(model: str) -> tuple[str, str | None]:
 
 
 def _number(least: float, *, above: bool = False) -> Callable[[object, attrs.Attribute[Any], object], None]:
-    """Make a validator for a finite number of at least `least`, or above it."""
+    """Make a validator for a finite number of at least `least`, or above it; NaN is neither."""
 
     def check(instance: object, attribute: attrs.Attribute[Any], value: object) -> None:
         if (
             not isinstance(value, int | float)
             or isinstance(value, bool)
-            or not math.isfinite(value)
-            or not (value > least if above else value >= least)
+            or not (least < value <= _MOST if above else least <= value <= _MOST)
         ):
             bound = "above" if above else "of at least"
             raise LocalProtocolError(
-                f"{type(instance).__name__}.{attribute.name} must be a finite number {bound} {least}", phase="configure"
+                f"{type(instance).__name__}.{attribute.name} must be a finite number {bound} {least}, up to {_MOST:g}",
+                phase="configure",
             )
 
     return check
@@ -350,7 +353,9 @@ class STTOptions:
         info = lookup(name)
         language = suffix if language is None else plain_text("language", language)
         if sample_rate is not None and (
-            not isinstance(sample_rate, int) or isinstance(sample_rate, bool) or sample_rate < 1
+            not isinstance(sample_rate, int)
+            or isinstance(sample_rate, bool)
+            or not 1 <= sample_rate <= _HIGHEST_RATE_HZ
         ):
             raise LocalProtocolError("sample_rate must be a whole number of Hz", phase="configure")
         if not isinstance(allow_insecure, bool):
