@@ -242,6 +242,14 @@ def test_a_report_for_build_servers(play: Play, tmp_path: Path) -> None:
     assert skipped.get("message") == "too hard"
 
 
+def test_a_report_is_xml_whatever_a_fixture_is_called(tmp_path: Path) -> None:
+    fixture, report = tmp_path / "odd.jsonl", tmp_path / "report.xml"
+    fixture.write_text(json.dumps({"fixture": 1, "name": "a\0\ud800", "role": "client"}), "utf-8")
+    assert run(["conformance", "--fixtures", str(fixture), "--junit", str(report)]) == 0
+    (case,) = ElementTree.fromstring(report.read_text("utf-8"))  # noqa: S314 (our own)
+    assert case.get("name") == "a\\x00\\ud800"
+
+
 def test_a_report_that_cannot_be_written_is_told(play: Play, tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
     assert play("--junit", str(tmp_path / "missing" / "report.xml"), fixtures=1)[0] == 1
 

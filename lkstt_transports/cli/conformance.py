@@ -384,7 +384,7 @@ def _junit(results: Sequence[_Result]) -> bytes:
             suite,
             "testcase",
             classname=f"lkstt.conformance.{report.role}".rstrip("."),
-            name=report.fixture,
+            name=printable(report.fixture),
             time=f"{result.seconds:.3f}",
         )
         lines = [printable(line) for line in _explained(result)]
