@@ -6,18 +6,19 @@ A *position* counts samples since the first one pushed to the stream. Audio pass
 
 Unsent audio and sent-but-unacknowledged audio each get ``capacity`` samples. Unsent audio beyond it is dropped from
 its old end; sent audio beyond it leaves the ring quietly, because it will most likely be acknowledged, and is told as
-dropped only when a cut comes first. A cut puts what is left of the sent audio in front of the unsent again.
+dropped only when a cut comes first. A cut makes what is left of the sent audio unsent again.
 
-Unsent audio is kept as bytes with the *runs* of positions they stand for, since dropping leaves gaps; sent audio as the
-very chunks that were sent.
+Audio is kept as *runs*: bytes and the position at which they start, without a gap. Only dropping makes gaps, so there
+is one run as a rule, sent up to ``position``, and to send means to move that place, to cut means to move it back.
+Thresholds that are judged with every push and every message are kept ready: whatever else moves calls ``_settle``.
 """
 
 from __future__ import annotations
 
 from bisect import bisect_left, bisect_right
 from collections import deque
-from collections.abc import Iterator
-from typing import TYPE_CHECKING, NamedTuple
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
 
 from attrs import define, field, frozen
 
@@ -43,10 +44,22 @@ class Span:
 
 @define
 class Run:
-    """A stretch of positions without a gap, growing at its end and shrinking from its start."""
+    """A stretch of audio without a gap."""
 
     start: int
-    end: int
+    pcm: bytearray
+
+    @property
+    def end(self) -> int:
+        """The position after it; half a sample is none."""
+        return self.start + len(self.pcm) // SAMPLE_BYTES
+
+    def cut(self, position: int) -> int:
+        """Let go of what lies before ``position``; return how many samples that were."""
+        samples = min(position, self.end) - self.start
+        del self.pcm[: samples * SAMPLE_BYTES]
+        self.start += samples
+        return samples
 
 
 @define
@@ -58,136 +71,75 @@ class Mark:
     """True: ask for finals here. False: only let no chunk cross it."""
 
 
-class Chunk(NamedTuple):
-    """Audio for one message."""
-
-    position: int
-    pcm: bytes
-    fresh: int
-    """How many of its samples no transport had before."""
-
-
-# As a NamedTuple's own constructor, at half of the cost: chunks are born in a loop.
-_new_tuple = tuple.__new__
-
-
-class _Unsent:
-    """Bytes and the runs of positions they stand for."""
-
-    __slots__ = ("data", "runs", "samples")
-
-    def __init__(self) -> None:
-        self.data = bytearray()
-        self.runs: deque[Run] = deque()
-        self.samples = 0
-
-    def extend(self, start: int, pcm: bytes | memoryview) -> None:
-        """Append audio that starts at ``start``."""
-        samples = len(pcm) // SAMPLE_BYTES
-        runs = self.runs
-        if runs and runs[-1].end == start:
-            runs[-1].end = start + samples
-        else:
-            runs.append(Run(start, start + samples))
-        self.data += pcm
-        self.samples += samples
-
-    def take(self, samples: int) -> bytes:
-        """Remove ``samples`` from the oldest run, which has as many."""
-        size = samples * SAMPLE_BYTES
-        data = self.data
-        pcm = bytes(data[:size])
-        del data[:size]
-        self.samples -= samples
-        run = self.runs[0]
-        run.start += samples
-        if run.start == run.end:
-            self.runs.popleft()
-        return pcm
-
-    def drop(self, samples: int) -> Iterator[Span]:
-        """Remove ``samples`` from the old end, across runs; yield the spans that they were."""
-        while samples:
-            run = self.runs[0]
-            span = Span(run.start, min(run.start + samples, run.end))
-            self.take(span.end - span.start)
-            samples -= span.end - span.start
-            yield span
-
-
-class _Sent:
-    """Chunks that the transport has, in order of their positions."""
-
-    __slots__ = ("chunks", "samples")
-
-    def __init__(self) -> None:
-        self.chunks: deque[Chunk] = deque()
-        self.samples = 0
-
-    def release(self, position: int) -> int:
-        """Let go of everything before ``position``; return how many samples that were."""
-        chunks = self.chunks
-        before = self.samples
-        while chunks and chunks[0].position < position:
-            chunk = chunks.popleft()
-            samples = len(chunk.pcm) // SAMPLE_BYTES
-            released = position - chunk.position
-            if released < samples:
-                chunks.appendleft(Chunk(position, chunk.pcm[released * SAMPLE_BYTES :], 0))
-                samples = released
-            self.samples -= samples
-        return before - self.samples
-
-
 class Ring:
     """Audio from push to acknowledgement.
 
-    ``chunk`` is the size of an audio message in samples: floor(rate / 20), which is 50 ms (PROTOCOL 2.2).
+    ``chunk`` is the size of an audio message in samples: floor(rate / 20), which is 50 ms (PROTOCOL 2.2). ``capacity``
+    is at least as much.
     """
 
     __slots__ = (
         "_capacity",
         "_due",
         "_forgotten",
+        "_full",
+        "_keep",
+        "_later",
         "_marks",
-        "_odd",
         "_rejoined",
+        "_run",
         "_sent",
-        "_unsent",
+        "_size",
+        "_tail",
+        "_wanted",
         "acknowledged",
         "chunk",
         "handed",
-        "pushed",
+        "position",
     )
+
+    # Thresholds, all of them lengths of a run in bytes.
+    _wanted: int  # of the run, where ``take`` gives a chunk; 0 where a mark or a gap is near, and it looks closer
+    _keep: int  # of what is sent of the run, above which sent audio leaves the ring
+    _full: int  # of the tail, above which something may have to be dropped
+    _tail: bytearray  # where pushed audio goes
 
     def __init__(self, *, chunk: int, capacity: int) -> None:
         self.chunk = chunk
-        self.pushed = 0
-        """Position after the newest whole sample."""
+        self.position = 0
+        """Position of the next sample to send."""
         self.acknowledged = 0
         """Everything before this position is done with."""
         self.handed = 0
         """Position after the newest sample that was ever handed to a transport."""
+        self._size = chunk * SAMPLE_BYTES
         self._capacity = capacity
         self._rejoined = 0
-        self._odd = b""
-        self._unsent = _Unsent()
-        self._sent = _Sent()
-        self._forgotten: deque[Run] = deque()
+        self._sent: deque[Run] = deque()  # sent whole
+        self._run = Run(0, bytearray())  # sent up to ``position``
+        self._later: deque[Run] = deque()  # nothing of them was sent; if there are any, something of ``_run`` was not
+        self._forgotten: deque[Span] = deque()
         self._marks: list[Mark] = []
         self._due = 0  # index of the first mark that was not sent on the present transport
+        self._settle()
 
     # What is where, in samples.
 
     @property
+    def pushed(self) -> int:
+        """Position after the newest whole sample."""
+        return (self._later[-1] if self._later else self._run).end
+
+    @property
     def unsent(self) -> int:
         """Samples waiting to be sent, the resent ones included."""
-        return self._unsent.samples
+        return self._unsent_bytes // SAMPLE_BYTES
 
     @property
     def to_resend(self) -> int:
         """Samples waiting that a transport was given before."""
-        return sum(max(0, min(run.end, self.handed) - run.start) for run in self._unsent.runs)
+        again = max(0, min(self._run.end, self.handed) - self.position)
+        return again + sum(max(0, min(run.end, self.handed) - run.start) for run in self._later)
 
     @property
     def never_sent(self) -> bool:
@@ -197,41 +149,41 @@ class Ring:
     @property
     def unacknowledged(self) -> int:
         """Samples pushed and neither acknowledged nor told as dropped."""
-        return self._unsent.samples + self._sent.samples + sum(run.end - run.start for run in self._forgotten)
-
-    @property
-    def position(self) -> int:
-        """Position of the next sample to send."""
-        runs = self._unsent.runs
-        return runs[0].start if runs else self.pushed
+        return self.held // SAMPLE_BYTES + sum(span.end - span.start for span in self._forgotten)
 
     @property
     def room(self) -> int:
         """Bytes that ``push`` takes without dropping any."""
-        samples = self._capacity + self._rejoined - self._unsent.samples
-        return max(0, samples * SAMPLE_BYTES - len(self._odd))
+        room = (self._capacity + self._rejoined) * SAMPLE_BYTES - self._unsent_bytes
+        return max(0, room)
 
     @property
     def held(self) -> int:
-        """Bytes of audio kept."""
-        return (self._unsent.samples + self._sent.samples) * SAMPLE_BYTES
+        """Bytes of whole samples kept."""
+        return self._unsent_bytes // SAMPLE_BYTES * SAMPLE_BYTES + self._sent_bytes
+
+    @property
+    def _unsent_bytes(self) -> int:
+        unsent = len(self._run.pcm) - (self.position - self._run.start) * SAMPLE_BYTES
+        return unsent + sum(len(run.pcm) for run in self._later) if self._later else unsent
+
+    @property
+    def _sent_bytes(self) -> int:
+        return (self.position - self._run.start) * SAMPLE_BYTES + sum(len(run.pcm) for run in self._sent)
 
     # From the application.
 
-    def push(self, pcm: bytes | memoryview) -> list[Span]:
-        """Take audio of any length; an odd byte waits for its other half. Return what was dropped to make room."""
-        if self._odd:
-            pcm = self._odd + bytes(pcm)
-            self._odd = b""
-        if len(pcm) % SAMPLE_BYTES:
-            self._odd = bytes(pcm[-1:])
-            pcm = pcm[:-1]
-        if not pcm:
-            return []
-        self._unsent.extend(self.pushed, pcm)
-        self.pushed += len(pcm) // SAMPLE_BYTES
-        excess = self._unsent.samples - self._capacity - self._rejoined
-        return list(self._unsent.drop(excess)) if excess > 0 else []
+    def push(self, pcm: bytes | memoryview) -> Sequence[Span] | None:
+        """Take audio of any length; an odd byte waits for its other half.
+
+        Return None as long as there is nothing to take, otherwise what was dropped to make room.
+        """
+        tail = self._tail
+        tail += pcm
+        length = len(tail)
+        if length < self._wanted:
+            return None
+        return self._make_room() if length > self._full else ()
 
     def mark(self, position: int, *, finalize: bool) -> None:
         """Let no chunk cross ``position``; with ``finalize``, have ``session.finalize`` sent there."""
@@ -241,116 +193,160 @@ class Ring:
                 self._due = min(self._due, len(self._marks) - 1)
         elif finalize or position > self.position:
             self._marks.append(Mark(position, finalize))
+        self._settle()
 
     # To the transport.
 
     @property
     def ready(self) -> bool:
         """Whether ``take`` has something to give."""
-        unsent = self._unsent
-        if unsent.samples >= self.chunk or len(unsent.runs) > 1:
-            return True
-        if self._due == len(self._marks):
-            return False
-        # A flush that the audio has passed gives nothing.
-        position = self.position
-        return any(mark.finalize or mark.position > position for mark in self._marks[self._due :])
+        return len(self._run.pcm) >= self._wanted
 
-    def take(self) -> Mark | Chunk | None:
-        """The next thing to send: a mark that is due, a chunk, or None while one is filling."""
-        marks = self._marks
-        runs = self._unsent.runs
-        position = runs[0].start if runs else self.pushed
-        while self._due < len(marks) and marks[self._due].position <= position:
-            mark = marks[self._due]
-            self._due += 1
-            self._prune_marks()
-            if mark.finalize:
-                return mark
-        if not runs:
-            return None
-        # A chunk is short where a mark or a gap ends it; the rest of a growing run waits until it is whole.
-        limit = runs[0].end - position
-        complete = len(runs) > 1
-        if self._due < len(marks) and marks[self._due].position - position <= limit:
-            limit = marks[self._due].position - position
-            complete = True
-        samples = self.chunk
-        if limit < samples:
-            if not complete:
+    def take(self, most: int = 1) -> bytearray | Mark | None:
+        """The next thing to send: a mark that is due, audio, or None while a chunk is filling.
+
+        Audio starts at ``position`` and is one chunk, or as many as there are, up to ``most``; less than a chunk where
+        a mark or a gap ends it.
+        """
+        run, size = self._run, self._size
+        end = self._wanted
+        if end:
+            rest = len(run.pcm) - end
+            if rest < 0:
                 return None
-            samples = limit
-        pcm = self._unsent.take(samples)
+            start = end - size
+            if rest >= size:
+                end += min(most - 1, rest // size) * size
+            self._wanted = end + size
+            samples = (end - start) // SAMPLE_BYTES
+        else:
+            mark = self._marks[self._due] if self._due < len(self._marks) else None
+            if mark and mark.position <= self.position:
+                self._due += 1
+                self._settle()
+                return mark
+            samples = self._samples_before_obstacle(most)
+            start = (self.position - run.start) * SAMPLE_BYTES
+            end = start + samples * SAMPLE_BYTES
+        pcm = run.pcm[start:end]
+        self.position = position = self.position + samples
+        if position > self.handed:
+            self.handed = position
         if self._rejoined:
             self._rejoined = max(0, self._rejoined - samples)
-        fresh = position + samples - self.handed
-        if fresh > 0:
-            self.handed += fresh
-            if fresh > samples:  # what lies between was dropped before any transport had it
-                fresh = samples
-        else:
-            fresh = 0
-        chunk: Chunk = _new_tuple(Chunk, (position, pcm, fresh))
-        sent = self._sent
-        sent.chunks.append(chunk)
-        sent.samples += samples
-        if sent.samples > self._capacity:
-            self._forget_oldest(sent.samples - self._capacity)
-        return chunk
+        if end > self._keep:
+            self._forget()
+        if not self._wanted:
+            if self._later and position == run.end:
+                self._sent.append(run)
+                self._next_run()
+            self._settle()
+        return pcm
 
-    def rewind(self) -> list[Span]:
+    def rewind(self) -> Sequence[Span]:
         """The transport is gone: all unacknowledged audio waits again. Return what is no longer kept."""
-        lost = [Span(run.start, run.end) for run in self._forgotten]
+        lost = tuple(self._forgotten)
         self._forgotten.clear()
-        if self._sent.chunks:
-            self._rejoined += self._sent.samples
-            unsent, sent, self._unsent, self._sent = self._unsent, self._sent, _Unsent(), _Sent()
-            for chunk in sent.chunks:
-                self._unsent.extend(chunk.position, chunk.pcm)
-            start = 0
-            for run in unsent.runs:
-                size = (run.end - run.start) * SAMPLE_BYTES
-                self._unsent.extend(run.start, memoryview(unsent.data)[start : start + size])
-                start += size
+        self._rejoined += self._sent_bytes // SAMPLE_BYTES
+        self._later.appendleft(self._run)
+        self._later.extendleft(reversed(self._sent))
+        self._sent.clear()
+        self._next_run()
         self._due = 0
+        self._settle()
         return lost
 
     # From the gateway.
 
     def acknowledge(self, position: int) -> int:
         """Be done with everything sent before ``position``; return how many samples that newly is."""
-        samples = self._sent.release(position)
+        samples = self._release(min(position, self.position))
         while self._forgotten and self._forgotten[0].start < position:
-            run = self._forgotten[0]
-            start = min(position, run.end)
-            samples += start - run.start
-            run.start = start
-            if start == run.end:
-                self._forgotten.popleft()
+            span = self._forgotten.popleft()
+            if position < span.end:
+                self._forgotten.appendleft(Span(position, span.end))
+            samples += min(position, span.end) - span.start
         self.acknowledged = max(self.acknowledged, min(position, self.position))
-        self._prune_marks()
+        self._settle()
         return samples
 
     # Inside.
 
-    def _prune_marks(self) -> None:
-        """Forget marks that no resending could bring back: sent, with no audio before them that is still kept."""
-        kept = self._sent.chunks[0].position if self._sent.chunks else self.position
-        while self._due and self._marks[0].position <= kept:
-            del self._marks[0]
-            self._due -= 1
+    def _samples_before_obstacle(self, most: int) -> int:
+        """How many samples ``take`` gives where a mark or a gap is near: as nothing that comes later could add to them,
+        fewer than a chunk go alone.
+        """
+        end = self._run.end
+        if self._due < len(self._marks):
+            end = min(end, self._marks[self._due].position)
+        samples = min(end - self.position, most * self.chunk)
+        return samples - samples % self.chunk if samples > self.chunk else samples
 
-    def _forget_oldest(self, excess: int) -> None:
-        """Let ``excess`` samples of the sent audio go, and remember where they were."""
+    def _next_run(self) -> None:
+        self._run = self._later.popleft()
+        self.position = self._run.start
+
+    def _make_room(self) -> Sequence[Span]:
+        """Drop the oldest unsent audio beyond the capacity."""
+        excess = self.unsent - self._capacity - self._rejoined
+        spans = []
+        while excess > 0:
+            run, position = self._run, self.position
+            if position > run.start:
+                self._sent.append(Run(run.start, run.pcm[: (position - run.start) * SAMPLE_BYTES]))
+                run.cut(position)
+            samples = run.cut(position + excess)
+            spans.append(Span(position, position + samples))
+            excess -= samples
+            self.position = run.start
+            if self._later and run.start == run.end:
+                self._next_run()
+        self._settle()
+        return spans
+
+    def _release(self, position: int) -> int:
+        """Let go of sent audio before ``position``; return how many samples that were."""
+        samples = 0
+        while self._sent and self._sent[0].start < position:
+            samples += self._sent[0].cut(position)
+            if not self._sent[0].pcm:
+                self._sent.popleft()
+        if self._run.start < position:
+            samples += self._run.cut(position)
+        return samples
+
+    def _forget(self) -> None:
+        """Let go of sent audio beyond the capacity, and remember where it was."""
+        excess = self._sent_bytes // SAMPLE_BYTES - self._capacity
         while excess:
-            start, pcm, _ = self._sent.chunks[0]
-            end = start + min(excess, len(pcm) // SAMPLE_BYTES)
-            excess -= self._sent.release(end)
+            oldest = self._sent[0] if self._sent else self._run
+            start = oldest.start
+            end = start + self._release(min(start + excess, oldest.end))
+            excess -= end - start
             if self._forgotten and self._forgotten[-1].end == start:
-                self._forgotten[-1].end = end
-            else:
-                self._forgotten.append(Run(start, end))
-        self._prune_marks()
+                start = self._forgotten.pop().start
+            self._forgotten.append(Span(start, end))
+        self._settle()
+
+    def _settle(self) -> None:
+        """Work out anew what depends on everything: which marks are to come, and the thresholds."""
+        marks, due, run, position = self._marks, self._due, self._run, self.position
+        # A flush that the audio has passed says nothing.
+        while due < len(marks) and marks[due].position <= position and not marks[due].finalize:
+            due += 1
+        # No resending could bring back a mark with no audio before it that is still kept.
+        kept = self._sent[0].start if self._sent else run.start
+        while due and marks[0].position <= kept:
+            del marks[0]
+            due -= 1
+        self._due = due
+        sent = (position - run.start) * SAMPLE_BYTES
+        self._wanted = 0 if self._later or due < len(marks) else sent + self._size
+        self._keep = self._capacity * SAMPLE_BYTES - sum(len(earlier.pcm) for earlier in self._sent)
+        self._tail = self._later[-1].pcm if self._later else run.pcm
+        # Right until audio is acknowledged; to send some only makes it too low, and then nothing is found to drop.
+        before = self._unsent_bytes - len(self._tail)
+        self._full = (self._capacity + self._rejoined) * SAMPLE_BYTES + 1 - before
 
 
 @frozen
@@ -373,23 +369,29 @@ class Timeline:
     pieces: list[Piece] = field(factory=list)
     count: int = 0
     """Samples sent on this session."""
-    position: int = 0
-    """Position after the last sample sent on this session."""
+    offset: int = 0
+    """From counts to positions in the last piece."""
 
     def begin(self, position: int) -> None:
         """Start a session whose first sample will be the one at ``position``."""
         self.pieces = [Piece(0, position)]
         self.count = 0
-        self.position = position
+        self.offset = position
+
+    @property
+    def position(self) -> int:
+        """Position after the last sample sent on this session."""
+        return self.count + self.offset
 
     def sent(self, position: int, samples: int) -> None:
         """``samples`` from ``position`` on were handed to the transport."""
-        if position != self.position:
-            if not self.count:
+        count = self.count
+        if position - count != self.offset:
+            if not count:
                 self.pieces.clear()
-            self.pieces.append(Piece(self.count, position))
-        self.count += samples
-        self.position = position + samples
+            self.pieces.append(Piece(count, position))
+            self.offset = position - count
+        self.count = count + samples
 
     def start(self, seconds: float) -> float:
         """Stream time in seconds of session time ``seconds``, read as the start of something."""

@@ -98,6 +98,7 @@ class Connection(Link):
         "_turn",
         "_unread",
         "error",
+        "pending",
     )
 
     def __init__(
@@ -113,6 +114,8 @@ class Connection(Link):
         rate = options.sample_rate
         self.error: SttError | None = None
         """Why the stream failed, once it did."""
+        self.pending = False
+        """Whether ``take_actions`` has something to give: cheap enough to ask after every push."""
         self._sender = Sender(limits, rate)
         self._ring = self._sender.ring
         self._drain = Drain(limits)
@@ -152,20 +155,6 @@ class Connection(Link):
         return not self._unread.full
 
     @property
-    def pending(self) -> bool:
-        """Whether ``take_actions`` has something to give: cheap enough to ask after every push."""
-        sender = self._sender
-        if self._outbox or sender.liveness.due:
-            return True
-        if self._link.state is not _UP:
-            return False
-        if self._ring.ready and sender.may_send(self._now):
-            return True
-        if self._input_ended and self._may_finalize():
-            return True
-        return sender.liveness.wants_ping(sender.timeline.count)
-
-    @property
     def stats(self) -> Stats:
         """Counters and latencies, as of now."""
         rate = self.options.sample_rate
@@ -195,6 +184,7 @@ class Connection(Link):
         self._require_link("start")
         self._advance(now)
         self._step_link("start")
+        self._look()
 
     def send_audio(self, pcm: Buffer, now: float) -> None:
         """Push signed 16-bit little-endian mono audio at ``options.sample_rate``, of any length.
@@ -203,16 +193,22 @@ class Connection(Link):
         AudioDropped. Raises LocalProtocolError after ``end_input`` or the stream's end, or for a buffer that is not
         contiguous.
         """
-        data = pcm if isinstance(pcm, bytes) else as_bytes(pcm)
-        self._require_input("audio")
+        data = pcm if pcm.__class__ is bytes else as_bytes(pcm)
+        if self._input_ended or self._link.state is _DONE:
+            self._require_input("audio")
         if now > self._now:  # as ``_advance``, without the call
             self._now = now
         if self._endpointing is not None:
             self._endpoint(self._endpointing, data)
-        for span in self._ring.push(data):
+        dropped = self._ring.push(data)
+        if dropped is None:
+            return
+        for span in dropped:
             self._tell_dropped(span, "overflow")
         if self._unread.full:
             self._arm_liveness()
+        if not self.pending and self._link.state is _UP:
+            self.pending = self._sender.may_send(self._now)
 
     def flush(self, now: float) -> None:
         """Have the audio pushed so far sent without waiting for a full message (PROTOCOL 2.2).
@@ -222,6 +218,7 @@ class Connection(Link):
         self._require_input("a flush")
         self._advance(now)
         self._ring.mark(self._ring.pushed, finalize=False)
+        self._look()
 
     def finalize(self, now: float) -> None:
         """Ask for finals of the audio pushed so far (PROTOCOL 2.4); the session stays open.
@@ -231,6 +228,7 @@ class Connection(Link):
         self._require_input("a finalize")
         self._advance(now)
         self._ring.mark(self._ring.pushed, finalize=True)
+        self._look()
 
     def end_input(self, now: float) -> None:
         """No more audio comes: send what is left, ask for finals, and end the stream when they came.
@@ -243,9 +241,10 @@ class Connection(Link):
         self._advance(now)
         self._input_ended = True
         self._ring.mark(self._ring.pushed, finalize=False)
-        self._timers[Timer.DRAIN] = self._drain.end_input(self._now, self.unsent_seconds)
+        self._arm(Timer.DRAIN, self._drain.end_input(self._now, self.unsent_seconds))
         if self._link.state is LinkState.BACKOFF and not self._ring.unacknowledged:
             self._finish()
+        self._look()
 
     def close(self, now: float) -> None:
         """End the stream now, politely; transcripts under way are still heard until the transport closes.
@@ -255,6 +254,7 @@ class Connection(Link):
         self._advance(now)
         self._input_ended = True
         self._finish()
+        self._look()
 
     def update_options(
         self,
@@ -284,6 +284,7 @@ class Connection(Link):
         self._advance(now)
         if settings is not None:
             self._send_settings(settings)
+            self._look()
 
     def offer_options(self, now: float, **changes: Any) -> None:
         """Change settings as ``update_options`` does, for somebody who speaks to many streams.
@@ -298,6 +299,8 @@ class Connection(Link):
         except LocalProtocolError as refusal:
             self._advance(now)
             self._diagnose("settings_refused", str(refusal))
+            if self._unread.full:
+                self._arm_liveness()
 
     # Facts.
 
@@ -306,6 +309,7 @@ class Connection(Link):
         self._require_link("opened")
         self._advance(now)
         self._step_link("opened")
+        self._look()
 
     def receive_text(self, data: str | bytes | bytearray | memoryview, now: float) -> None:
         """A text message arrived. Never raises for what it says; a Diagnostic tells what could not be used."""
@@ -356,8 +360,14 @@ class Connection(Link):
         self._sender.liveness.due = False
         self._transport_gone()
         self._step_link(self._class_of(failure, code))
+        self._look()
 
     # Time and results.
+
+    def handle_timeout(self, now: float) -> None:
+        """Step every timer that is due. Too early or twice is harmless; then look at the results as after any input."""
+        super().handle_timeout(now)
+        self._look()
 
     def take_actions(self, now: float, max_messages: int | None = None) -> list[Action]:
         """What the transport is to do now, in order: at most 16 messages at a time, encoded here.
@@ -365,25 +375,36 @@ class Connection(Link):
         Taking again says that the transport accepted the earlier messages. While a write is pending, ask with
         ``max_messages=0`` and get only a Ping or an aborting Disconnect.
         """
-        self._advance(now)
+        if now > self._now:  # as ``_advance``, without the call
+            self._now = now
         room = BATCH if max_messages is None or max_messages > BATCH else max_messages
         actions: list[Action] = []
-        if room <= 0:
-            if self._outbox and self._outbox[0] == ABORT:
-                actions.append(self._outbox.popleft())
-            self._take_ping(actions, self._sender.liveness.accepted)
-            return actions
-        sender = self._sender
-        sender.liveness.accepted = sender.timeline.count
-        left = room
-        while self._outbox and left:
-            action = self._outbox.popleft()
-            left -= isinstance(action, bytes)
-            actions.append(action)
-        if self._link.state is _UP and not self._outbox:
-            left = self._take_audio(actions, left)
-        self._counters.messages_sent += room - left
-        self._take_ping(actions, sender.timeline.count)
+        sender, outbox = self._sender, self._outbox
+        liveness = sender.liveness
+        if room > 0:
+            liveness.accepted = sender.timeline.count
+            left = room
+            while outbox and left:
+                action = outbox.popleft()
+                left -= isinstance(action, bytes)
+                actions.append(action)
+            if self._link.state is _UP and not outbox:
+                left = self._take_audio(actions, left)
+            self._counters.messages_sent += room - left
+            sent = sender.timeline.count
+        else:
+            left = 0
+            if outbox and outbox[0] == ABORT:
+                actions.append(outbox.popleft())
+            sent = liveness.accepted
+        if (liveness.due or sent >= liveness.ask_at) and self._link.state is _UP:
+            liveness.take_ping(self._now, sent)
+            actions.append(PING)
+            self._arm_liveness()
+        if left and not outbox:
+            self.pending = False  # as ``_look`` would find: all that could go went
+        else:
+            self._look()
         return actions
 
     def take_events(self) -> list[Event]:
@@ -441,7 +462,7 @@ class Connection(Link):
         elif at <= self._now + EPSILON:
             self._finish()
         else:
-            self._timers[Timer.QUIET] = at
+            self._arm(Timer.QUIET, at)
 
     # Link effects.
 
@@ -504,7 +525,7 @@ class Connection(Link):
 
     def _conclude(self, failure: SttError | None) -> None:
         self._step_turn("stream_over")
-        self._timers.clear()
+        self._cancel(*Timer)
         self.error = failure
         if failure is None:
             self._session.step("stream_ended")
@@ -621,7 +642,7 @@ class Connection(Link):
         room = sender.take(actions, room, self._now, self._session)
         due = sender.pace_deadline()
         if due is not None and due > self._now + EPSILON:
-            self._timers[Timer.PACE] = due
+            self._arm(Timer.PACE, due)
         if self._input_ended and room and self._may_finalize():
             self._session.step("client:session.finalize")
             actions.append(FINALIZE)
@@ -629,13 +650,6 @@ class Connection(Link):
             self._drain.finalize_sent(self._now)
             self._judge_finish()
         return room
-
-    def _take_ping(self, actions: list[Action], sent: int) -> None:
-        liveness = self._sender.liveness
-        if self._link.state is _UP and (liveness.due or liveness.wants_ping(sent)):
-            liveness.take_ping(self._now, sent)
-            actions.append(PING)
-            self._arm_liveness()
 
     def _may_update(self) -> bool:
         """Whether a session is open; one that is not is told by its ``session.create`` instead."""
@@ -674,16 +688,32 @@ class Connection(Link):
 
     def _after_inbound(self) -> None:
         self._arm_liveness()
-        self._judge_finish()
+        if self._input_ended:
+            self._judge_finish()
+        self._look()
+
+    def _look(self) -> None:
+        """See what waits to be taken now: the end of every input."""
+        sender = self._sender
+        liveness = sender.liveness
+        self.pending = bool(self._outbox) or liveness.due
+        if not self.pending and self._link.state is _UP:
+            self.pending = (
+                (self._ring.ready and sender.may_send(self._now))
+                or (self._input_ended and self._may_finalize())
+                or sender.timeline.count >= liveness.ask_at
+            )
 
     def _arm_liveness(self) -> None:
         """Wait for what liveness waits for; while nobody reads, it stands still."""
-        timers, liveness = self._timers, self._sender.liveness
-        timers.pop(_PING, None)
-        timers.pop(_LOST, None)
+        liveness = self._sender.liveness
+        timer, other = (_PING, _LOST) if liveness.asked is None else (_LOST, _PING)
+        self._timers.pop(other, None)
         deadline = liveness.deadline()
-        if deadline is not None and self._link.state is _UP and not self._unread.full:
-            timers[_PING if liveness.asked is None else _LOST] = deadline
+        if deadline is None or self._link.state is not _UP or self._unread.full:
+            self._cancel(timer)
+        else:
+            self._arm(timer, deadline)
 
     def _tell(self, event: Event) -> None:
         self._unread.append(event)

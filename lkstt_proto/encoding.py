@@ -41,7 +41,7 @@ SESSION_CLOSED = encode_json({"type": "session.closed"})
 
 def encode_audio(pcm: Buffer) -> bytes:
     """Encode ``input_audio`` (PROTOCOL 2.2)."""
-    return b'{"type":"input_audio","audio":"%b"}' % encode_base64(pcm)
+    return b"".join((b'{"type":"input_audio","audio":"', encode_base64(pcm), b'"}'))
 
 
 def encode_session_create(body: Mapping[str, Any]) -> bytes:

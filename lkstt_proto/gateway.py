@@ -160,7 +160,7 @@ class Gateway(Peer[ClientMessage]):
             raise LocalProtocolError("a gateway serves one transport: make a new one for the next", phase="connect")
         self._advance(now)
         self._session.step("opened")
-        self._timers[Timer.CONNECT] = self._now + self._patience.create
+        self._arm(Timer.CONNECT, self._now + self._patience.create)
 
     def receive_text(self, data: str | bytes | bytearray | memoryview, now: float) -> None:
         """A text message arrived. Never raises for what it says; what cannot be is answered with error 400."""
@@ -168,7 +168,7 @@ class Gateway(Peer[ClientMessage]):
         if self._closing:
             return
         if Timer.QUIET in self._timers:
-            self._timers[Timer.QUIET] = self._now + self._patience.idle
+            self._arm(Timer.QUIET, self._now + self._patience.idle)
         if len(data) > MAX_BRACKETS and _brackets(data) > MAX_BRACKETS:
             self._refuse(f"more than {MAX_BRACKETS} objects and arrays")
             return
@@ -200,7 +200,7 @@ class Gateway(Peer[ClientMessage]):
             raise LocalProtocolError("the transport has closed before", phase="close")
         self._gone = True
         self._advance(now)
-        self._timers.clear()
+        self._cancel(*Timer)
         self._outbox.clear()
         self._closing = True
         self._session.step("closed")
@@ -228,7 +228,7 @@ class Gateway(Peer[ClientMessage]):
 
     def _on_create(self, message: SessionCreate) -> None:
         self._cancel(Timer.CONNECT)
-        self._timers[Timer.QUIET] = self._now + self._patience.idle
+        self._arm(Timer.QUIET, self._now + self._patience.idle)
         self._rate = message.sample_rate
         self._events.append(
             SessionRequested(message.model, message.settings, message.sample_rate, message.language or "")
@@ -300,8 +300,8 @@ class Gateway(Peer[ClientMessage]):
 
     def _disconnect(self, code: int) -> None:
         self._closing = True
-        self._timers.clear()
-        self._timers[Timer.CLOSE] = self._now + self._patience.close
+        self._cancel(*Timer)
+        self._arm(Timer.CLOSE, self._now + self._patience.close)
         self._outbox.append(Disconnect(code=code))
 
 

@@ -112,14 +112,14 @@ class Link(Peer[ServerMessage]):
         self._outbox.append(Connect(self._outage.failures, options))
 
     def _arm_connect(self) -> None:
-        self._timers[Timer.CONNECT] = self._now + self._outage.policy.connect_timeout
+        self._arm(Timer.CONNECT, self._now + self._outage.policy.connect_timeout)
 
     def _arm_backoff(self) -> None:
-        self._timers[Timer.BACKOFF] = self._now + self._outage.delay
+        self._arm(Timer.BACKOFF, self._now + self._outage.delay)
 
     def _arm_close(self) -> None:
         self._cancel(*_TRANSPORT_TIMERS)
-        self._timers[Timer.CLOSE] = self._now + self._limits.close
+        self._arm(Timer.CLOSE, self._now + self._limits.close)
 
     def _disconnect(self) -> None:
         self._outbox.append(Disconnect())

@@ -40,12 +40,17 @@ class Liveness:
     _allowance: float = 0.0
     _ahead: int = field(init=False)
     _stretch: int = field(init=False)
+    allowed: int = field(init=False)
+    """How many samples may have been sent on this session at the most, for now."""
+    ask_at: int = field(init=False)
+    """How many samples have been sent when it is time to ask again; ``NEVER`` while a pong is to come."""
 
     def __attrs_post_init__(self) -> None:
         # An audio message at least, or nothing would ever be sent; and a ping before the next one would not fit.
         chunk = self.rate // 20
         self._ahead = max(round(self.limits.ahead * self.rate), chunk)
         self._stretch = max(1, min(round(self.limits.ping_interval * self.rate), self._ahead - chunk))
+        self._settle()
 
     def begin(self, now: float) -> None:
         """A transport opened."""
@@ -56,14 +61,7 @@ class Liveness:
         self.due = False
         self.asked = None
         self._unanswered.clear()
-
-    def allowed(self) -> int:
-        """How many samples may have been sent on this session at the most, for now."""
-        return self.confirmed + self._ahead
-
-    def wants_ping(self, sent: int) -> bool:
-        """Whether enough audio was sent since the last ping to ask again."""
-        return self.asked is None and sent - self.pinged >= self._stretch
+        self._settle()
 
     def take_ping(self, now: float, sent: int) -> None:
         """A ping goes out behind ``sent`` samples."""
@@ -72,6 +70,7 @@ class Liveness:
         self.asked = now
         self.pinged = sent
         self._allowance = self.limits.ping_timeout + (sent - self.confirmed) / self.rate
+        self._settle()
 
     def answered(self) -> None:
         """The pong came. One that nobody asked for says nothing.
@@ -85,6 +84,7 @@ class Liveness:
         self.due = False
         if not self._unanswered:
             self.asked = None
+        self._settle()
         if taken_at > self._listened_at:
             heard = self.listened + (taken_at - self._listened_at) * self.rate
             self.listened = max(self.listened, min(self.confirmed, heard))
@@ -115,6 +115,13 @@ class Liveness:
         self.due = True
         return False
 
+    def _settle(self) -> None:
+        self.allowed = self.confirmed + self._ahead
+        self.ask_at = self.pinged + self._stretch if self.asked is None else NEVER
+
 
 LATE = 1.0
 """Seconds; a process that was not run for so long has not listened either."""
+
+NEVER = 1 << 62
+"""More samples than any session has."""

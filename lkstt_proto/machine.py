@@ -59,7 +59,7 @@ class Table(Generic[State]):
 class Machine(Generic[State]):
     """One run through a table."""
 
-    __slots__ = ("_index", "_name", "state")
+    __slots__ = ("_index", "_name", "state", "steady")
 
     state: State
 
@@ -67,6 +67,8 @@ class Machine(Generic[State]):
         self._name = table.name
         self._index = table.index
         self.state = next(iter(table.states))
+        self.steady: str | None = None
+        """The last trigger, where its row led back to the same state: to step it again would take the same row."""
 
     def allows(self, trigger: str) -> bool:
         """Whether ``step`` would find a row."""
@@ -77,10 +79,15 @@ class Machine(Generic[State]):
 
         Raises MissingRow, and stays where it is, when there is no such row.
         """
-        row = self._index.get((self.state, trigger))
-        if row is None:
-            raise MissingRow(self._name, self.state, trigger)
-        self.state = row.next  # type: ignore[assignment]  # a table's rows hold its own states; test_tables.py checks
+        try:
+            row = self._index[self.state, trigger]
+        except KeyError:
+            raise MissingRow(self._name, self.state, trigger) from None
+        if row.next is self.state:
+            self.steady = trigger
+        else:
+            self.steady = None
+            self.state = row.next  # type: ignore[assignment]  # rows hold their table's states: test_tables.py
         return row.effects
 
 

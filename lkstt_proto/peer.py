@@ -38,7 +38,7 @@ class Timer(StrEnum):
 class Peer(Generic[MessageT]):
     """One end of a session in memory."""
 
-    __slots__ = ("_limits", "_now", "_outbox", "_session", "_timers")
+    __slots__ = ("_limits", "_now", "_outbox", "_session", "_timers", "deadline")
 
     # Plain functions and not bound methods: an object that holds methods of its own waits for the garbage collector.
     _HEARD: ClassVar[Mapping[StrEnum, Callable[[Any, Any], None]]]
@@ -49,6 +49,8 @@ class Peer(Generic[MessageT]):
     def __init__(self, limits: Limits) -> None:
         self._limits = limits
         self._timers: dict[Timer, float] = {}
+        self.deadline: float | None = None
+        """When to call ``handle_timeout`` at the latest, on the clock of ``now``; None: nothing waits for time."""
         self._now = float("-inf")
         self._outbox: deque[Action] = deque()
         self._session = Machine(SESSION)
@@ -58,12 +60,6 @@ class Peer(Generic[MessageT]):
         """What was said on the present transport."""
         return self._session.state
 
-    @property
-    def deadline(self) -> float | None:
-        """When to call ``handle_timeout`` at the latest, on the clock of ``now``; None: nothing waits for time."""
-        timers = self._timers
-        return min(timers.values()) if timers else None
-
     def handle_timeout(self, now: float) -> None:
         """Step every timer that is due. Too early or twice is harmless; then look at the results as after any input."""
         self._advance(now)
@@ -71,7 +67,7 @@ class Peer(Generic[MessageT]):
             for timer in Timer:
                 due = self._timers.get(timer)
                 if due is not None and due <= self._now + EPSILON:
-                    del self._timers[timer]
+                    self._cancel(timer)
                     self._TIMEOUTS[timer](self)
 
     def _advance(self, now: float) -> None:
@@ -79,9 +75,15 @@ class Peer(Generic[MessageT]):
         if now > self._now:
             self._now = now
 
+    def _arm(self, timer: Timer, at: float) -> None:
+        timers = self._timers
+        timers[timer] = at
+        self.deadline = at if len(timers) == 1 else min(timers.values())
+
     def _cancel(self, *timers: Timer) -> None:
         for timer in timers:
             self._timers.pop(timer, None)
+        self.deadline = min(self._timers.values(), default=None)
 
     def _say(self, trigger: str, data: bytes) -> None:
         """Send our own message where the session table has one to send. Raises MissingRow where it is out of place."""

@@ -52,7 +52,7 @@ class Sender:
     def may_send(self, now: float) -> bool:
         """Whether neither back-pressure nor pace holds the next message."""
         count = self.timeline.count
-        if count + self.ring.chunk > self.liveness.allowed():
+        if count + self.ring.chunk > self.liveness.allowed:
             return False
         return count >= self._backlog or self._due(count) <= now + EPSILON
 
@@ -64,33 +64,42 @@ class Sender:
     def take(self, actions: list[Action], room: int, now: float, session: Machine[SessionState]) -> int:
         """Append up to ``room`` messages that may go now; return how much room is left."""
         ring, timeline = self.ring, self.timeline
-        unique = total = 0
-        speaks = False
-        # As ``may_send`` before each message, at less cost.
-        last = self.liveness.allowed() - ring.chunk
-        while room and timeline.count <= last:
-            if timeline.count < self._backlog and self._due(timeline.count) > now + EPSILON:
+        chunk = ring.chunk
+        while room:
+            count = timeline.count
+            most = (self.liveness.allowed - count) // chunk
+            if most > room:
+                most = room
+            if count < self._backlog:
+                # One at a time: each has its own time.
+                most = min(most, self._due(count) <= now + EPSILON)
+            if most <= 0:
                 break
-            item = ring.take()
+            position, handed = ring.position, ring.handed
+            item = ring.take(most)
             if item is None:
                 break
-            room -= 1
             if isinstance(item, Mark):
                 session.step("client:session.finalize")
                 actions.append(FINALIZE)
-                speaks = False
+                room -= 1
                 continue
-            if not speaks:
-                # One step for a run of messages: all of them would take the same row.
+            if session.steady != "client:input_audio":
                 session.step("client:input_audio")
-                speaks = True
-            position, pcm, fresh = item
-            samples = len(pcm) // SAMPLE_BYTES
-            unique += fresh
-            total += samples
+            samples = len(item) // SAMPLE_BYTES
+            if samples <= chunk:
+                actions.append(encode_audio(item))
+                room -= 1
+            else:
+                size = chunk * SAMPLE_BYTES
+                actions.extend(encode_audio(item[start : start + size]) for start in range(0, len(item), size))
+                room -= samples // chunk
             timeline.sent(position, samples)
-            actions.append(encode_audio(pcm))
-        self.ledger.hand_over(total, unique)
+            fresh = ring.handed - handed
+            # What lies between was dropped before any transport had it.
+            self.ledger.hand_over(samples, min(samples, fresh))
+            if not ring.ready:
+                break
         return room
 
     def _due(self, count: int) -> float:

@@ -12,7 +12,7 @@ from .events import AudioDropped, Event, SpeechEvent, SpeechEventType
 class Unread:
     """A queue of events."""
 
-    __slots__ = ("_dropped", "_events", "_interim", "_limit")
+    __slots__ = ("_dropped", "_events", "_interim", "_limit", "full")
 
     def __init__(self, limit: int) -> None:
         self._limit = limit
@@ -20,21 +20,18 @@ class Unread:
         # Where the newest interim and the newest AudioDropped lie, as long as they may still be replaced.
         self._interim: int | None = None
         self._dropped: int | None = None
+        self.full = False
+        """Whether the application should read before more comes in."""
 
     def __len__(self) -> int:
         return len(self._events)
-
-    @property
-    def full(self) -> bool:
-        """Whether the application should read before more comes in."""
-        return len(self._events) >= self._limit
 
     def append(self, event: Event) -> None:
         """Add an event behind the others."""
         if isinstance(event, SpeechEvent):
             # A turn's events stay in order: nothing replaces an interim from before them.
             self._interim = len(self._events) if event.type is SpeechEventType.INTERIM_TRANSCRIPT else None
-        self._events.append(event)
+        self._add(event)
 
     def interim(self, event: SpeechEvent) -> None:
         """Add an interim, in the place of the unread one if there is one."""
@@ -51,10 +48,15 @@ class Unread:
                 self._events[self._dropped] = AudioDropped(last.start, end, cause)
                 return
         self._dropped = len(self._events)
-        self._events.append(AudioDropped(start, end, cause))
+        self._add(AudioDropped(start, end, cause))
 
     def take(self) -> list[Event]:
         """Everything so far."""
         events, self._events = self._events, []
         self._interim = self._dropped = None
+        self.full = False
         return events
+
+    def _add(self, event: Event) -> None:
+        self._events.append(event)
+        self.full = len(self._events) >= self._limit

@@ -12,7 +12,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
 
-from lkstt_proto.audio import SAMPLE_BYTES, Chunk, Mark, Ring, Span, Timeline, as_bytes
+from lkstt_proto.audio import SAMPLE_BYTES, Mark, Ring, Span, Timeline, as_bytes
 from lkstt_proto.errors import LocalProtocolError
 
 
@@ -41,13 +41,19 @@ def filled(seconds: int = 0, *, chunk: int = 4, capacity: int = 40) -> Ring:
 def take_all(ring: Ring) -> list[tuple[int, int] | str]:
     """Everything that can be taken: chunks as (position, samples), marks as a word."""
     taken: list[tuple[int, int] | str] = []
-    while (item := ring.take()) is not None:
-        if isinstance(item, Mark):
-            taken.append("finalize")
-        else:
-            assert item.pcm == samples(item.position, item.position + len(item.pcm) // SAMPLE_BYTES)
-            taken.append((item.position, len(item.pcm) // SAMPLE_BYTES))
+    while (item := take(ring)) is not None:
+        taken.append("finalize" if isinstance(item, Mark) else item)
     return taken
+
+
+def take(ring: Ring, most: int = 1) -> tuple[int, int] | Mark | None:
+    """What comes next: where audio starts, and how many samples it is."""
+    position = ring.position
+    item = ring.take(most)
+    if item is None or isinstance(item, Mark):
+        return item
+    assert item == samples(position, position + len(item) // SAMPLE_BYTES)
+    return position, len(item) // SAMPLE_BYTES
 
 
 # Chunks.
@@ -63,7 +69,7 @@ def test_whole_chunks_go_and_the_rest_waits() -> None:
 
 def test_an_empty_push_changes_nothing() -> None:
     ring = filled()
-    assert ring.push(b"") == []
+    assert not ring.push(b"")
     assert (ring.pushed, ring.unsent, ring.room) == (0, 0, 80)
     assert ring.take() is None
 
@@ -86,15 +92,13 @@ def test_an_odd_byte_alone_is_not_audio_yet() -> None:
     ring.push(b"")
     ring.push(b"\x08")
     ring.mark(1, finalize=False)
-    item = ring.take()
-    assert isinstance(item, Chunk)
-    assert item.pcm == b"\x07\x08"
+    assert ring.take() == b"\x07\x08"
 
 
 def test_room_less_than_an_odd_byte_is_none() -> None:
     ring = filled(40)
     assert ring.room == 0
-    assert ring.push(b"\x07") == []
+    assert not ring.push(b"\x07")
     assert ring.room == 0
 
 
@@ -170,7 +174,7 @@ def test_marks_go_again_with_the_audio_before_them() -> None:
     first = take_all(ring)
     assert first == [(0, 2), "finalize", (2, 4), "finalize"]
     ring.acknowledge(3)
-    assert ring.rewind() == []
+    assert not ring.rewind()
     assert take_all(ring) == [(3, 3), "finalize"]
     assert ring.handed == 6
 
@@ -210,7 +214,7 @@ def test_sent_audio_that_left_the_ring_is_acknowledged_like_any_other() -> None:
     assert (ring.held, ring.unacknowledged) == (16, 24)
     assert ring.acknowledge(10) == 10
     assert ring.acknowledge(20) == 10
-    assert ring.rewind() == []
+    assert not ring.rewind()
     assert take_all(ring) == [(20, 4)]
 
 
@@ -219,7 +223,7 @@ def test_sent_audio_that_left_the_ring_is_acknowledged_like_any_other() -> None:
 
 def test_the_oldest_unsent_audio_gives_way() -> None:
     ring = filled(chunk=4, capacity=10)
-    assert ring.push(samples(0, 10)) == []
+    assert not ring.push(samples(0, 10))
     assert ring.push(samples(10, 13)) == [Span(0, 3)]
     assert take_all(ring) == [(3, 4), (7, 4)]
 
@@ -243,7 +247,7 @@ def test_a_cut_joins_sent_and_unsent_audio_without_dropping() -> None:
     take_all(ring)
     ring.push(samples(8, 16))
     assert ring.room == 0
-    assert ring.rewind() == []
+    assert not ring.rewind()
     assert (ring.unsent, ring.to_resend, ring.room, ring.position) == (16, 8, 0, 0)
     assert take_all(ring) == [(0, 4), (4, 4), (8, 4), (12, 4)]
 
@@ -279,23 +283,29 @@ def test_whether_a_transport_was_ever_given_everything() -> None:
     assert never_sent == [False, True, False, True]
 
 
-def test_fresh_counts_what_no_transport_had() -> None:
+def test_chunks_go_together_and_a_short_one_alone() -> None:
+    ring = filled(23, capacity=40)
+    ring.mark(18, finalize=True)
+    assert take(ring, 3) == (0, 12)
+    assert take(ring, 3) == (12, 4)
+    assert take(ring, 3) == (16, 2)
+    assert isinstance(take(ring, 3), Mark)
+    assert take(ring, 3) == (18, 4)
+    assert take(ring, 3) is None
+
+
+def test_handed_never_goes_back() -> None:
     ring = filled(6)
-    first = ring.take()
-    assert isinstance(first, Chunk)
-    assert (len(first.pcm), first.fresh) == (8, 4)
     ring.mark(6, finalize=False)
-    ring.take()
+    take_all(ring)
     ring.acknowledge(3)
     ring.rewind()
     ring.push(samples(6, 8))
-    again = ring.take()
-    assert isinstance(again, Chunk)
-    assert (again.position, len(again.pcm), again.fresh) == (3, 6, 0)
     ring.mark(8, finalize=False)
-    rest = ring.take()
-    assert isinstance(rest, Chunk)
-    assert (rest.position, rest.fresh) == (6, 2)
+    handed = []
+    while (item := take(ring)) is not None:
+        handed.append((item, ring.handed))
+    assert handed == [((3, 3), 6), ((6, 2), 8)]
 
 
 class RingAgainstLists(RuleBasedStateMachine):
@@ -338,7 +348,8 @@ class RingAgainstLists(RuleBasedStateMachine):
         spans = self.ring.push(memoryview(data) if view else data)
         self.unsent += range(old, self.pushed)
         excess = max(0, len(self.unsent) - self.capacity - self.joined)
-        assert positions(spans) == self.unsent[:excess]
+        assert positions(spans or ()) == self.unsent[:excess]
+        assert (spans is None) <= (not self.ring.ready)
         if size <= room:
             assert not spans
         self.dropped += self.unsent[:excess]
@@ -354,10 +365,11 @@ class RingAgainstLists(RuleBasedStateMachine):
         elif finalize or self.unsent:
             self.marks.append((self.pushed, finalize))
 
-    @rule()
-    def take(self) -> None:
+    @rule(most=st.integers(1, 4))
+    def take(self, most: int) -> None:
         ready = self.ring.ready
-        item = self.ring.take()
+        position = self.ring.position
+        item = self.ring.take(most)
         assert ready == (item is not None)
         while self.said < len(self.marks) and self.marks[self.said][0] <= self.position:
             self.said += 1
@@ -366,18 +378,20 @@ class RingAgainstLists(RuleBasedStateMachine):
                 return
         stop = self.marks[self.said][0] if self.said < len(self.marks) else None
         run: list[int] = []
-        for position in self.unsent[: self.chunk]:
-            if run and position != run[-1] + 1:
+        for sample in self.unsent[: most * self.chunk]:
+            if run and sample != run[-1] + 1:
                 break
-            if position == stop:
+            if sample == stop:
                 break
-            run.append(position)
-        complete = len(run) == self.chunk or (run and (run[-1] + 1 == stop or len(run) < len(self.unsent)))
-        if not complete:
+            run.append(sample)
+        ended = run and (run[-1] + 1 == stop or len(run) < len(self.unsent[: most * self.chunk]))
+        if len(run) >= self.chunk:
+            del run[len(run) - len(run) % self.chunk :]
+        elif not ended:
             assert item is None
             return
-        assert isinstance(item, Chunk)
-        assert item == Chunk(run[0], samples(run[0], run[-1] + 1), sum(position not in self.handed for position in run))
+        assert position == run[0]
+        assert item == samples(run[0], run[-1] + 1)
         del self.unsent[: len(run)]
         self.handed.update(run)
         self.sent += run
@@ -410,7 +424,7 @@ class RingAgainstLists(RuleBasedStateMachine):
     @rule()
     def take_until_nothing_is_ready(self) -> None:
         while self.ring.ready:
-            self.take()
+            self.take(1)
 
     @invariant()
     def looks_agree(self) -> None:

@@ -2646,6 +2646,13 @@ def test_an_offer_that_is_refused_is_told_and_one_that_is_taken_is_sent() -> Non
     assert take(stream, 1.0) == [{"language": "fr"}]
 
 
+def test_a_refused_offer_counts_towards_the_limit() -> None:
+    stream = up(limits=Limits(unread_events=1))
+    stream.offer_options(1.0, model="openai/gpt-live-transcribe")
+    assert not now_readable(stream)
+    assert now_deadline(stream) is None
+
+
 def test_an_offer_to_a_stream_that_is_over_changes_nothing() -> None:
     stream = Connection(STTOptions())
     stream.close(0.0)

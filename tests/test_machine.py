@@ -23,6 +23,7 @@ DOOR = Table(
     "door",
     Door,
     (
+        Row(Door.SHUT, "knock", Door.SHUT),
         Row(Door.SHUT, "push", Door.OPEN, (Sound.CREAK, Sound.BANG)),
         Row(Door.OPEN, "pull", Door.SHUT),
     ),
@@ -41,6 +42,15 @@ def test_a_step_moves_and_gives_the_effects_in_order() -> None:
         states.append(machine.state)
     assert effects == [(Sound.CREAK, Sound.BANG), ()]
     assert states == [Door.OPEN, Door.SHUT]
+
+
+def test_a_trigger_that_moves_nothing_is_steady_until_another_comes() -> None:
+    machine = Machine(DOOR)
+    steady = [machine.steady]
+    for trigger in ("knock", "knock", "push", "pull", "knock"):
+        machine.step(trigger)
+        steady.append(machine.steady)
+    assert steady == [None, "knock", "knock", None, None, "knock"]
 
 
 def test_a_missing_row_raises_and_moves_nothing() -> None:

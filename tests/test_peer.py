@@ -31,7 +31,7 @@ class Ear(Peer[str]):
 
     def arms_another(self) -> None:
         self.notes.append("arms")
-        self._timers[Timer.CONNECT] = self._now
+        self._arm(Timer.CONNECT, self._now)
 
     def cancels_another(self) -> None:
         self.notes.append("cancels")
@@ -46,7 +46,8 @@ class Ear(Peer[str]):
     }
 
     def arm(self, **timers: float) -> Ear:
-        self._timers.update({Timer(name): due for name, due in timers.items()})
+        for name, due in timers.items():
+            self._arm(Timer(name), due)
         return self
 
     def say(self, trigger: str) -> list[Any]:

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import AbstractContextManager, ExitStack, contextmanager
 from typing import Any
 from unittest.mock import patch
 
 from lkstt_proto import Connection, events, retry
-from lkstt_proto.audio import Chunk, Mark, Ring, Span, Timeline
+from lkstt_proto.audio import Ring, Span, Timeline
 from lkstt_proto.drain import Drain
 from lkstt_proto.errors import SttError, Verdict
 from lkstt_proto.hearing import Hearing
@@ -50,8 +50,8 @@ def _instead(holder: Any, name: str, call: Any) -> Any:
 def nothing_is_replayed() -> Any:
     original = Ring.rewind
 
-    def rewind(self: Ring) -> list[Span]:
-        self._sent = type(self._sent)()
+    def rewind(self: Ring) -> Sequence[Span]:
+        self._release(self.position)
         return original(self)
 
     return _instead(Ring, "rewind", rewind)
@@ -71,9 +71,10 @@ def everything_is_replayed_with_the_acknowledged() -> Any:
 def the_rest_of_a_message_is_lost_in_a_cut() -> Any:
     original = Ring.rewind
 
-    def rewind(self: Ring) -> list[Span]:
-        for _ in self._unsent.drop(self._unsent.samples % self.chunk):
-            pass
+    def rewind(self: Ring) -> Sequence[Span]:
+        capacity, self._capacity = self._capacity, self.unsent - self.unsent % self.chunk - self._rejoined
+        self._make_room()
+        self._capacity = capacity
         return original(self)
 
     return _instead(Ring, "rewind", rewind)
@@ -83,8 +84,8 @@ def the_rest_of_a_message_is_lost_in_a_cut() -> Any:
 def the_odd_byte_is_lost() -> Any:
     original = Ring.push
 
-    def push(self: Ring, pcm: bytes | memoryview) -> list[Span]:
-        self._odd = b""
+    def push(self: Ring, pcm: bytes | memoryview) -> Sequence[Span]:
+        del self._tail[len(self._tail) & ~1 :]
         return original(self, pcm)
 
     return _instead(Ring, "push", push)
@@ -99,7 +100,7 @@ def drops_are_not_told() -> Any:
 def marks_are_not_sent_again() -> Any:
     original = Ring.rewind
 
-    def rewind(self: Ring) -> list[Span]:
+    def rewind(self: Ring) -> Sequence[Span]:
         due = self._due
         spans = original(self)
         self._due = due
@@ -110,16 +111,15 @@ def marks_are_not_sent_again() -> Any:
 
 @_mutation
 def messages_cross_marks() -> Any:
-    original = Ring.take
+    original = Ring._samples_before_obstacle
 
-    def take(self: Ring) -> Mark | Chunk | None:
-        marks = self._marks
-        position = self.position
-        if self._due < len(marks) and position < marks[self._due].position < position + self.chunk:
-            marks[self._due].position = position + self.chunk
-        return original(self)
+    def samples_before_gap(self: Ring, most: int) -> int:
+        due, self._due = self._due, len(self._marks)
+        samples = original(self, most)
+        self._due = due
+        return samples
 
-    return _instead(Ring, "take", take)
+    return _instead(Ring, "_samples_before_obstacle", samples_before_gap)
 
 
 @_mutation
@@ -134,7 +134,13 @@ def the_pace_is_ignored() -> Any:
 
 @_mutation
 def nothing_holds_back_what_is_far_ahead() -> Any:
-    return _instead(Liveness, "allowed", lambda self: 1 << 60)
+    original = Liveness._settle
+
+    def settle(self: Liveness) -> None:
+        original(self)
+        self.allowed = 1 << 60
+
+    return _instead(Liveness, "_settle", settle)
 
 
 # Acknowledgement.
@@ -230,8 +236,8 @@ def the_offset_stays_after_a_drop() -> Any:
     def sent(self: Timeline, position: int, samples: int) -> None:
         if not self.count:
             self.begin(position)
+        self.offset = position - self.count
         self.count += samples
-        self.position = position + samples
 
     return _instead(Timeline, "sent", sent)
 
@@ -331,7 +337,7 @@ def a_drip_extends_the_drain() -> Any:
     def after_inbound(self: Connection) -> None:
         original(self)
         if Timer.DRAIN in self._timers:
-            self._timers[Timer.DRAIN] = self._now + self._limits.drain
+            self._arm(Timer.DRAIN, self._now + self._limits.drain)
 
     return _instead(Connection, "_after_inbound", after_inbound)
 
@@ -403,7 +409,7 @@ def the_pace_is_armed_for_what_is_due() -> Any:
         left = original(self, actions, room)
         due = self._sender.pace_deadline()
         if due is not None and due > self._now:
-            self._timers[Timer.PACE] = due
+            self._arm(Timer.PACE, due)
         return left
 
     return _instead(Connection, "_take_audio", take_audio)
@@ -417,17 +423,17 @@ def back_pressure_hides_the_last_finalize() -> Any:
     def may_finalize(self: Connection) -> bool:
         return original(self) and not (asked and not self._sender.may_send(self._now))
 
-    pending: Any = Connection.__dict__["pending"]
+    look = Connection._look
 
-    def is_pending(self: Connection) -> bool:
+    def look_and_ask(self: Connection) -> None:
         nonlocal asked
         asked = True
         try:
-            return bool(pending.fget(self))
+            look(self)
         finally:
             asked = False
 
-    return _instead(Connection, "_may_finalize", may_finalize), _instead(Connection, "pending", property(is_pending))
+    return _instead(Connection, "_may_finalize", may_finalize), _instead(Connection, "_look", look_and_ask)
 
 
 @_mutation
