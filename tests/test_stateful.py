@@ -9,9 +9,17 @@ from __future__ import annotations
 import json
 from typing import Any
 
-from hypothesis import settings
+import pytest
+from hypothesis import Phase, settings
 from hypothesis import strategies as st
-from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
+from hypothesis.stateful import (
+    RuleBasedStateMachine,
+    initialize,
+    invariant,
+    precondition,
+    rule,
+    run_state_machine_as_test,
+)
 
 from lkstt_proto import (
     Action,
@@ -34,7 +42,8 @@ from lkstt_proto import (
 from lkstt_proto.options import Limits
 from tests.fuzzing.client import Client
 from tests.fuzzing.oracles import decoded_alike, written_again
-from tests.soundness import Ear, GatewayEar, check, sound_action
+from tests.fuzzing.plants import PLANTS
+from tests.soundness import Ear, GatewayEar, Unsound, check, sound_action
 
 SMALL = Limits(audio_buffer=2.0, ahead=0.5, lookback=0.2, unread_events=3, drain=5.0, quiet=0.5, close=0.5)
 LIMITS = st.sampled_from([Limits(), SMALL])
@@ -407,3 +416,10 @@ class Stream(RuleBasedStateMachine):
 
 Stream.TestCase.settings = settings(max_examples=200, stateful_step_count=40)
 TestStream = Stream.TestCase
+
+
+@pytest.mark.parametrize("plant", PLANTS["connection"])
+def test_the_machine_notices_planted_bugs(plant: str) -> None:
+    once = settings(Stream.TestCase.settings, phases=[Phase.generate], report_multiple_bugs=False)
+    with PLANTS["connection"][plant](), pytest.raises(Unsound):
+        run_state_machine_as_test(Stream, settings=once)

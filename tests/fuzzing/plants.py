@@ -10,6 +10,7 @@ from typing import Any
 
 from lkstt_proto import connection, dialogue, fields, handshake, messages, recording, wide, wirejson
 from lkstt_proto.connection import Connection
+from lkstt_proto.events import SessionCreated
 from lkstt_proto.gateway import Gateway
 from lkstt_proto.options import Limits
 from lkstt_proto.tables import SessionEffect
@@ -125,10 +126,10 @@ PLANTS: Mapping[str, Mapping[str, Plant]] = {
     "connection": {
         "audio is dropped in silence": _wrapping(Connection, "_tell_dropped", _forgetful),
         "what is refused changes something": _wrapping(Connection, "_require_input", _late),
-        "the end is said twice": _instead(connection, "StreamEnded", connection.SessionCreated),
+        "the end is not told": _instead(connection, "StreamEnded", SessionCreated),
     },
     "wide": {
-        "what is open is not closed": _instead(wide, "_TORN", re.compile(rb"(?!)")),
+        "escapes are torn": _instead(wide, "_TORN", re.compile(rb"(?!)")),
         "commas may follow brackets": _instead(wide, "WHITESPACE", b" \t\n\r[{"),
     },
 }

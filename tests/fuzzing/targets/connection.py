@@ -6,6 +6,7 @@ import json
 import math
 from collections.abc import Callable, Iterable, Mapping
 from random import Random
+from typing import Any
 
 from lkstt_proto import (
     Connection,
@@ -251,7 +252,7 @@ SHORT = (
 )
 
 
-def _script(*deeds: tuple[Callable[[_Play], None], *tuple[int, ...]], head: bytes = b"\0\0\0\0") -> bytes:
+def _script(*deeds: tuple[Any, ...], head: bytes = b"\0\0\0\0") -> bytes:
     return head + b"".join(bytes((DEEDS.index(deed), *choices)) for deed, *choices in deeds)
 
 

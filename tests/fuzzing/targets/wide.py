@@ -79,7 +79,8 @@ def _same(name: str, whole: dict[str, Any], found: dict[str, Any], limits: Limit
     if isinstance(expected, dict | list):
         check(given is wide.TOO_WIDE, f"{name} is too wide")
     elif isinstance(expected, str) and given != expected:
-        check(type(given) is str and expected.startswith(given), f"{name} begins as it should")
+        check(isinstance(given, str) and expected.startswith(given), f"{name} begins as it should")
+        assert given is not None
         limit = limits.name if name == "type" else limits.text
         size = len(given) if name == "type" else len(given.encode("utf-8", "surrogatepass"))
         check(size > limit, f"{name} is cut only where nobody looks")
