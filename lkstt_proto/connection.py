@@ -56,6 +56,7 @@ from .messages import (
 from .options import Limits, RetryPolicy, STTOptions
 from .peer import BATCH, Timer
 from .retry import Outage
+from .secrecy import discreet
 from .sender import EPSILON, Sender
 from .settings import UNCHANGED, Unchanged
 from .stats import Counters, Stats
@@ -256,6 +257,7 @@ class Connection(Link):
         self._finish()
         self._look()
 
+    @discreet
     def update_options(
         self,
         now: float,
@@ -556,7 +558,7 @@ class Connection(Link):
             self._hearing.hears_onsets = True
             self._step_turn(message.trigger)
             return
-        self._confidences.hear(message.text, final=message.kind is TranscriptKind.FINAL)
+        self._confidences.hear(message, final=message.kind is TranscriptKind.FINAL)
         heard = self._hearing.hear(
             message, self._now, language=self._settings.language or "", session_id=self._session_id or ""
         )

@@ -10,8 +10,8 @@ from enum import StrEnum
 
 from attrs import frozen
 
+from .masking import safe_text as safe_text
 from .secrecy import Secret as Secret
-from .secrecy import safe_text as safe_text
 
 
 class SttError(Exception):

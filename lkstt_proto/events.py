@@ -13,7 +13,7 @@ from collections.abc import Mapping
 from enum import StrEnum
 from typing import Any, NamedTuple
 
-from attrs import frozen
+from attrs import field, frozen
 
 from .errors import SttError
 
@@ -32,9 +32,19 @@ class SpeechEventType(StrEnum):
 def _private_repr(value: Any) -> str:
     """Show all fields but what was said: a repr ends up in logs and tracebacks, and speech must not."""
     shown = {**value._asdict(), "text": f"<{len(value.text)} characters>"}
+    if value.speaker_id is not None:  # with some providers a name
+        shown["speaker_id"] = _length(value.speaker_id)
     if shown.get("metadata"):
         shown["metadata"] = f"<{len(shown['metadata'])} keys>"
     return f"{type(value).__name__}({', '.join(f'{name}={field}' for name, field in shown.items())})"
+
+
+def _length(value: str | bytes) -> str:
+    return f"<{len(value)} {'characters' if isinstance(value, str) else 'bytes'}>"
+
+
+def _names(settings: Mapping[str, Any]) -> str:
+    return f"<{', '.join(settings)}>"
 
 
 class TimedWord(NamedTuple):
@@ -194,7 +204,7 @@ class SessionRequested(GatewayEvent):
     """``session.create`` arrived; answer with ``Gateway.accept`` or ``Gateway.fail``."""
 
     model: str | None
-    settings: Mapping[str, Any]
+    settings: Mapping[str, Any] = field(repr=_names)
     """The message's ``settings`` object as sent."""
     sample_rate: int
     """Hz."""
@@ -206,7 +216,7 @@ class SessionRequested(GatewayEvent):
 class AudioReceived(GatewayEvent):
     """Audio arrived."""
 
-    pcm: bytes
+    pcm: bytes = field(repr=_length)
     """Signed 16-bit little-endian mono, whole samples."""
     start: float
     """Seconds since the first sample of the session."""
@@ -216,7 +226,7 @@ class AudioReceived(GatewayEvent):
 class SettingsChanged(GatewayEvent):
     """``session.update`` arrived."""
 
-    settings: Mapping[str, Any]
+    settings: Mapping[str, Any] = field(repr=_names)
     """Only what changed."""
 
 
@@ -238,4 +248,4 @@ class PeerLost(GatewayEvent):
     """The transport closed."""
 
     code: int
-    reason: str
+    reason: str = field(repr=_length)

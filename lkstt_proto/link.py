@@ -7,13 +7,13 @@ from enum import StrEnum
 from typing import Any, ClassVar
 
 from .actions import Connect, Disconnect
+from .confidences import Confidences
 from .errors import ConnectError, LocalProtocolError, SttError, dial_failure, http_failure, lost
 from .machine import Machine
 from .messages import ServerMessage
 from .options import Limits, STTOptions
 from .peer import Peer, Timer
 from .retry import Outage
-from .secrecy import Confidences
 from .settings import Settings
 from .tables import LINK, LinkEffect, LinkState
 
@@ -90,7 +90,7 @@ class Link(Peer[ServerMessage]):
             return self._confidences.clean(error)
         failure: SttError
         reason = self._confidences.safe(reason)
-        error = error and self._confidences.bare(error)
+        error = None if error is None else self._confidences.bare(error)
         if http_status is not None:
             failure = http_failure(http_status, retry_after=retry_after, detail=reason)
         elif self._link.state is LinkState.CONNECTING:

@@ -29,6 +29,7 @@ from lkstt_proto import (
 from lkstt_proto.audio import as_bytes
 from lkstt_proto.catalogue import lookup
 from lkstt_proto.handshake import build_request, resolve_base_url, resolve_credentials
+from lkstt_proto.secrecy import discreet
 from lkstt_proto.settings import Unchanged
 from lkstt_transports.common import largest_message
 from lkstt_transports.stream import BaseStream
@@ -104,6 +105,7 @@ class BaseSTT(ABC, Generic[StreamT]):
     another computer.
     """
 
+    @discreet
     def __init__(
         self,
         model: str | None = "deepgram/nova-3",
@@ -152,6 +154,7 @@ class BaseSTT(ABC, Generic[StreamT]):
         self._own_connector: Any = None
         self._max_message = largest_message(limits)
 
+    @discreet
     def stream(self, *, language: str | None = None) -> StreamT:
         """Open a stream; ``language`` is for this stream alone. Raises LocalProtocolError after ``aclose``."""
         stream = self._make_stream(language)
@@ -167,6 +170,7 @@ class BaseSTT(ABC, Generic[StreamT]):
         """Register a stream and have it connect, at once if possible."""
 
     @classmethod
+    @discreet
     def from_model_string(cls, model: str, **settings: Any) -> Self:
         """Make one from ``provider/model:language``; ``settings`` are arguments of the constructor."""
         return cls(model, **settings)
@@ -194,6 +198,7 @@ class BaseSTT(ABC, Generic[StreamT]):
     def __repr__(self) -> str:
         return f"<{self.label} {self._options!r}>"
 
+    @discreet
     def update_options(
         self,
         *,

@@ -11,7 +11,8 @@ from typing import TYPE_CHECKING, Any, NamedTuple, Protocol
 from urllib.parse import urlsplit
 
 from lkstt_proto import InsecureTransport, Limits, LocalProtocolError, Request, SttError, TlsError
-from lkstt_proto.secrecy import discreet, safe_text
+from lkstt_proto.masking import safe_text
+from lkstt_proto.secrecy import discreet
 
 if TYPE_CHECKING:
     from typing_extensions import Buffer

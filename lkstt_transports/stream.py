@@ -24,6 +24,7 @@ from lkstt_proto import (
     Stats,
 )
 from lkstt_proto.audio import as_bytes
+from lkstt_proto.secrecy import discreet
 from lkstt_proto.settings import Unchanged
 from lkstt_transports.common import Binary, Pong, Received, Text, closing_facts
 
@@ -127,6 +128,7 @@ class BaseStream(ABC, Generic[LotT]):
         """
         self._wish(self._connection.end_input)
 
+    @discreet
     def update_options(
         self,
         *,
