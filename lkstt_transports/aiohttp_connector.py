@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Awaitable, Coroutine
 from contextlib import asynccontextmanager, suppress
 from http import HTTPStatus
 from ssl import SSLContext, create_default_context
@@ -23,6 +23,7 @@ from lkstt_proto import Request
 from lkstt_proto.secrecy import discreet
 from lkstt_transports.common import (
     CLOSED_HERE,
+    DONE,
     Binary,
     Closed,
     Pings,
@@ -207,16 +208,16 @@ class _AiohttpSocket:
         self._pings = Pings()
         self._answers: list[Pong] = []  # that came with another one
 
-    async def send_text(self, data: bytes) -> None:
-        await self._websocket.send_frame(data, WSMsgType.TEXT)
+    def send_text(self, data: bytes) -> Awaitable[None]:
+        return _begun(self._websocket.send_frame(data, WSMsgType.TEXT))
 
-    async def ping(self) -> None:
-        await self._websocket.ping(self._pings.next())
+    def ping(self) -> Awaitable[None]:
+        return _begun(self._websocket.ping(self._pings.next()))
 
-    async def close(self, code: int) -> None:
+    def close(self, code: int) -> Awaitable[None]:
         # Not with aiohttp's close(), which throws away whatever still comes.
         self._closing = True
-        await self._websocket.send_frame(code.to_bytes(2, "big"), WSMsgType.CLOSE)
+        return _begun(self._websocket.send_frame(code.to_bytes(2, "big"), WSMsgType.CLOSE))
 
     async def receive(self) -> Received:
         while not self._answers:
@@ -247,6 +248,18 @@ class _AiohttpSocket:
                 # Not an echo: the peer's code may be one that this end may not send.
                 await self.close(WSCloseCode.OK if possible else WSCloseCode.PROTOCOL_ERROR)
         return Closed(code, reason) if possible else Closed(WSCloseCode.PROTOCOL_ERROR, CLOSED_HERE)
+
+
+def _begun(sending: Coroutine[Any, Any, None]) -> Awaitable[None]:
+    """Have aiohttp write a frame now, which it does before it waits for anything; give what it waits for: room."""
+    try:
+        room: asyncio.Future[None] = sending.send(None)
+    except StopIteration:
+        return DONE
+    sending.close()
+    # A link that ends while nobody waits for room is no error that asyncio has to complain of.
+    room.add_done_callback(lambda _: room.cancelled() or room.exception())
+    return room
 
 
 def _translated(error: aiohttp.ClientError) -> BaseException:

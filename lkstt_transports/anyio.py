@@ -2,8 +2,8 @@
 
 A stream lives in a task group: that of its ``STT`` if that was entered, else that of its own ``async with``. There it
 has a task (``_live``) with a task group of its own: for each link one that dials and receives (``_link``) and one that
-writes (``_flush``), and one (``_clock``) that sleeps until the core's deadline. What is sent, when and why is decided
-in ``lkstt_proto``.
+writes what could not be written at once (``_flush``), and one (``_clock``) that sleeps until the core's deadline. What
+is sent, when and why is decided in ``lkstt_proto``.
 """
 
 from __future__ import annotations
@@ -16,14 +16,14 @@ from typing import TYPE_CHECKING, Self
 
 import anyio
 from anyio import CancelScope
-from anyio.abc import SocketStream, TaskGroup
+from anyio.abc import SocketAttribute, TaskGroup
 from anyio.lowlevel import checkpoint, checkpoint_if_cancelled
 
 from lkstt_proto import Connection, Event, LocalProtocolError, Request, SpeechEvent
 from lkstt_transports.base import AsyncSTT
-from lkstt_transports.common import Closed, Connector, Received, Socket
+from lkstt_transports.common import DONE, Closed, Connector, Received, Socket
 from lkstt_transports.stream import AsyncStream
-from lkstt_transports.websocket import CHUNK, Dialer, StreamSocket, WebSocket
+from lkstt_transports.websocket import Dialer, TcpSocket
 
 if TYPE_CHECKING:
     from types import TracebackType
@@ -82,7 +82,7 @@ class _Home(ABC):
 
 class SpeechStream(AsyncStream[_Lot], _Home):
     def __init__(self, connection: Connection, connector: Connector, max_message: int) -> None:
-        super().__init__(connection, _Lot)
+        super().__init__(connection, _Lot, anyio.current_time)
         self._connector = connector
         self._max_message = max_message
         self._tasks: TaskGroup  # of its background, and the link's within that
@@ -137,9 +137,6 @@ class SpeechStream(AsyncStream[_Lot], _Home):
 
     # The clock.
 
-    def _now(self) -> float:
-        return anyio.current_time()
-
     def _arm(self, deadline: float) -> None:
         self._alarm.deadline = deadline
 
@@ -189,7 +186,7 @@ class SpeechStream(AsyncStream[_Lot], _Home):
                     anyio.create_task_group() as self._link_tasks,
                 ):
                     self._opened(socket)
-                    self._link_tasks.start_soon(self._flush, socket)
+                    self._link_tasks.start_soon(self._flush)
                     ended = False
                     while not ended:
                         while not self._connection.readable:
@@ -201,13 +198,15 @@ class SpeechStream(AsyncStream[_Lot], _Home):
         finally:
             self._closed()
 
-    async def _flush(self, socket: Socket) -> None:
-        """Be the one writer of a transport."""
-        with contextlib.suppress(Exception):  # see _deeds
+    async def _flush(self) -> None:
+        """Wait for what the socket does not do at once."""
+        with contextlib.suppress(Exception):  # see _write
             while True:
-                for deed in self._deeds(socket):
-                    await deed
-                await self._work.park()
+                while (stuck := self._take_stuck()) is DONE:
+                    await self._work.park()
+                await stuck
+                self._write()
+                self._look()
 
     async def _ping_beside(self, socket: Socket) -> None:
         with contextlib.suppress(Exception):  # as in _flush
@@ -256,9 +255,11 @@ class WebSocketConnector(Dialer):
         websocket = self.begin(request, max_message)
         stream = await anyio.connect_tcp(*websocket.address)
         try:
-            socket = _Socket(stream, websocket)
-            await socket.open()
-            yield socket
+            # The stream stays out of it: each of its writes is a turn of the scheduler.
+            with stream.extra_attributes[SocketAttribute.raw_socket]().dup() as tcp:
+                socket = _Socket(websocket, tcp)
+                await socket.open()
+                yield socket
         finally:
             with CancelScope(shield=True):  # it does not wait; cancelled, it would not let go of what is still unsent
                 await stream.aclose()
@@ -267,12 +268,8 @@ class WebSocketConnector(Dialer):
         """Let go of everything, which is nothing."""
 
 
-class _Socket(StreamSocket):
-    """A WebSocket over an anyio stream."""
-
-    def __init__(self, stream: SocketStream, websocket: WebSocket) -> None:
-        super().__init__(websocket)
-        self._stream = stream
+class _Socket(TcpSocket):
+    """A WebSocket that waits as anyio does."""
 
     async def open(self) -> None:
         await self._write()
@@ -288,14 +285,18 @@ class _Socket(StreamSocket):
         return received
 
     async def _read(self) -> None:
-        try:
-            data = await self._stream.receive(CHUNK)
-        except anyio.EndOfStream:
-            data = b""
-        self._websocket.feed(data)
+        await anyio.wait_readable(self._tcp)
+        self._take_in()
         with contextlib.suppress(Exception):  # what is left to receive comes first
             await self._write()
 
-    async def _write(self) -> None:
-        for data in self._websocket.writes():
-            await self._stream.send(data)
+    async def _send_rest(self) -> None:
+        if self._waiting:
+            return
+        self._waiting = True
+        try:
+            while self._unsent:
+                await anyio.wait_writable(self._tcp)
+                self._send()
+        finally:
+            self._waiting = False

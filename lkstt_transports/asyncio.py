@@ -1,7 +1,8 @@
 """Speech-to-text for asyncio, on aiohttp.
 
-One task per connection attempt (``_link``) dials, receives and reports facts; one beside it (``_flush``) writes; one
-timer (``_arm``) waits for the core's deadline. What is sent, when and why is decided in ``lkstt_proto``.
+One task per connection attempt (``_link``) dials, receives and reports facts; one beside it (``_flush``) writes what
+could not be written at once; one timer (``_arm``) waits for the core's deadline. What is sent, when and why is decided
+in ``lkstt_proto``.
 """
 
 from __future__ import annotations
@@ -14,7 +15,7 @@ from typing import TYPE_CHECKING, Any, Self
 from lkstt_proto import Connection, Event, Request, SpeechEvent
 from lkstt_transports.aiohttp_connector import AiohttpConnector
 from lkstt_transports.base import AsyncSTT
-from lkstt_transports.common import Connector, Socket
+from lkstt_transports.common import DONE, Connector, Socket
 from lkstt_transports.stream import AsyncStream
 
 if TYPE_CHECKING:
@@ -48,10 +49,10 @@ class _Lot(set[asyncio.Future[None]]):
 
 class SpeechStream(AsyncStream[_Lot]):
     def __init__(self, connection: Connection, connector: Connector, max_message: int) -> None:
-        super().__init__(connection, _Lot)
+        self._loop = asyncio.get_running_loop()
+        super().__init__(connection, _Lot, self._loop.time)
         self._connector = connector
         self._max_message = max_message
-        self._loop = asyncio.get_running_loop()
         self._tasks: set[asyncio.Task[Any]] = set()
         self._link_task: asyncio.Task[None] | None = None
         self._timer: asyncio.Handle | None = None
@@ -95,9 +96,6 @@ class SpeechStream(AsyncStream[_Lot]):
 
     # The clock.
 
-    def _now(self) -> float:
-        return self._loop.time()
-
     def _arm(self, deadline: float) -> None:
         if self._timer is not None:
             self._timer.cancel()
@@ -131,7 +129,7 @@ class SpeechStream(AsyncStream[_Lot]):
         try:
             async with self._connector.open(request, self._max_message) as socket:
                 self._opened(socket)
-                writer = self._spawn(self._flush(socket))
+                writer = self._spawn(self._flush())
                 try:
                     ended = False
                     while not ended:
@@ -148,13 +146,15 @@ class SpeechStream(AsyncStream[_Lot]):
         self._link_task = None
         self._closed()
 
-    async def _flush(self, socket: Socket) -> None:
-        """Be the one writer of a transport."""
-        with contextlib.suppress(Exception):  # see _deeds
+    async def _flush(self) -> None:
+        """Wait for what the socket does not do at once."""
+        with contextlib.suppress(Exception):  # see _write
             while True:
-                for deed in self._deeds(socket):
-                    await deed
-                await self._work.park()
+                while (stuck := self._take_stuck()) is DONE:
+                    await self._work.park()
+                await stuck
+                self._write()
+                self._look()
 
     async def _ping_beside(self, socket: Socket) -> None:
         with contextlib.suppress(Exception):  # as in _flush

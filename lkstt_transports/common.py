@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections import deque
+from collections.abc import Awaitable, Generator
 from contextlib import AbstractAsyncContextManager
 from os import urandom
 from ssl import CERT_REQUIRED, SSLContext
@@ -53,19 +54,33 @@ Received = Text | Binary | Pong | Closed
 """What ``Socket.receive`` gives."""
 
 
-class Socket(Protocol):
-    """An open WebSocket. Pings of the peer are its own business."""
+class _Done(Awaitable[None]):
+    """Nothing to wait for."""
 
-    async def send_text(self, data: bytes) -> None:
-        """Send UTF-8 as one text message; return when the transport can take more."""
+    def __await__(self) -> Generator[Any, Any, None]:
+        yield from ()
+
+
+DONE: Awaitable[None] = _Done()
+"""What a method of a ``Socket`` gives when there is nothing to wait for: whoever knows it saves the waiting."""
+
+
+class Socket(Protocol):
+    """An open WebSocket. Pings of the peer are its own business.
+
+    Its methods may be coroutines; those that only send may as well do what they can at once and give ``DONE``.
+    """
+
+    def send_text(self, data: bytes) -> Awaitable[None]:
+        """Send UTF-8 as one text message; done when the transport can take more."""
 
     async def receive(self) -> Received:
         """Wait for what comes next."""
 
-    async def ping(self) -> None:
+    def ping(self) -> Awaitable[None]:
         """Send a ping; ``receive`` gives the pong. May be called while ``send_text`` waits."""
 
-    async def close(self, code: int) -> None:
+    def close(self, code: int) -> Awaitable[None]:
         """Send a close frame; ``receive`` goes on, and gives ``Closed`` when the peer has answered."""
 
 

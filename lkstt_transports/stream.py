@@ -8,7 +8,7 @@ from __future__ import annotations
 import time
 from abc import ABC, abstractmethod
 from collections import deque
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Mapping
+from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine, Mapping
 from math import inf
 from typing import TYPE_CHECKING, Any, ClassVar, Generic, Protocol, Self, TypeVar
 
@@ -23,16 +23,17 @@ from lkstt_proto import (
     Request,
     Stats,
 )
+from lkstt_proto.actions import Action
 from lkstt_proto.audio import as_bytes
 from lkstt_proto.secrecy import discreet
 from lkstt_proto.settings import Unchanged
-from lkstt_transports.common import Binary, Pong, Received, Text, closing_facts
+from lkstt_transports.common import DONE, Binary, Pong, Received, Text, closing_facts
 
 if TYPE_CHECKING:
     from typing_extensions import Buffer
 
 
-_PUSHES_PER_TURN = 16  # pushes that give nothing to send, after which others get a turn nevertheless
+_PUSHES_PER_TURN = 16  # after which others get a turn
 
 
 class Lot(Protocol):
@@ -54,33 +55,32 @@ class BaseStream(ABC, Generic[LotT]):
     """The part of a stream that does not wait: what an adapter does between one wait and the next.
 
     An adapter brings the clock, the timer, the waiting and the link: it dials, calls ``_opened`` once, ``_hand_in``
-    with all that comes, ``_fail`` with what is raised, and in any case ``_closed``, and does the ``_deeds`` beside
-    that. Events stay in the core until somebody wants them.
+    with all that comes, ``_fail`` with what is raised, and in any case ``_closed``. What the core wants of the socket
+    is done at once, by whoever caused it; a writer waits for what the socket does not take at once, and goes on from
+    there. Events stay in the core until somebody wants them.
     """
 
     _over: ClassVar[type[Exception]] = StopAsyncIteration  # ends an iteration
 
-    def __init__(self, connection: Connection, lot: Callable[[], LotT]) -> None:
+    def __init__(self, connection: Connection, lot: Callable[[], LotT], now: Callable[[], float]) -> None:
         self._connection = connection
+        self._now = now  # reads the monotonic clock
         self._kept: deque[Event] = deque()  # taken from the core, and not yet given away
         self._socket: Any = None  # of the open link
         self._facts: dict[str, Any] = {}  # how that link ended
-        self._writing = False  # a write is pending, or will never end
+        self._undone: deque[Action] = deque()  # taken from the core for that link
+        self._writing = False  # something of that is under way, or will never end
+        self._stuck: Awaitable[Any] = DONE  # what the writer is to wait for, before it goes on
         self._armed: float | None = inf  # when the timer goes off; None once it did
         self._rest = memoryview(b"")  # what ``_feed`` has not pushed yet
         self._feeding = False
-        self._work = lot()  # for the writer: there is something to take
+        self._work = lot()  # for the writer: there is something to wait for
         self._news = lot()  # for readers: there are events, or never will be
         self._moved = lot()  # for who waits for room, or to be read: look again
         self._done = lot()  # for who waits for the end of the stream
         self._pushes = 0
-        self._busy = False  # at the last look there was something to send
 
     # What an adapter brings.
-
-    @abstractmethod
-    def _now(self) -> float:
-        """Read the monotonic clock."""
 
     @abstractmethod
     def _arm(self, deadline: float) -> None:
@@ -162,18 +162,22 @@ class BaseStream(ABC, Generic[LotT]):
         if connection.error is not None:
             self._raise_failure()
         data: bytes | memoryview = pcm if isinstance(pcm, bytes) else as_bytes(pcm)
-        rest: bytes | memoryview = b""
-        if len(data) > (room := connection.room):
-            whole = memoryview(data)
-            data, rest = whole[:room], whole[room:]
+        while len(data) > (room := connection.room):
+            data = memoryview(data)
+            connection.send_audio(data[:room], self._now())
+            self._act()
+            data = data[room:]
+            if not connection.room:
+                return data
         connection.send_audio(data, self._now())
-        self._act()
-        return rest
+        if connection.pending:  # most pushes only fill a message, and change nothing that anybody waits for
+            self._act()
+        return b""
 
     def _turn_due(self) -> bool:
-        """Tell after a push whether others should have a turn now: who writes, or anybody after so many pushes."""
+        """Tell after a push whether others should have a turn now; what there was to send is sent already."""
         self._pushes += 1
-        return self._busy or self._pushes % _PUSHES_PER_TURN == 0
+        return self._pushes % _PUSHES_PER_TURN == 0
 
     def _feed(self, data: memoryview) -> None:
         """Push all of it as room comes, and end the input behind it."""
@@ -207,6 +211,7 @@ class BaseStream(ABC, Generic[LotT]):
     def _opened(self, socket: Any) -> None:
         """The dial came through."""
         self._socket = socket
+        self._undone.clear()
         self._writing = False
         self._connection.transport_opened(self._now())
         self._act()
@@ -234,6 +239,9 @@ class BaseStream(ABC, Generic[LotT]):
         """The link is gone, or could not be had: the one answer to each ``_dial``."""
         facts, self._facts = self._facts, {}
         self._socket = None
+        stuck = self._take_stuck()
+        if isinstance(stuck, Coroutine):
+            stuck.close()  # the writer did not come to it
         self._connection.transport_closed(self._now(), **facts)
         self._act()
 
@@ -247,12 +255,11 @@ class BaseStream(ABC, Generic[LotT]):
 
     def _act(self) -> None:
         connection = self._connection
-        self._busy = connection.pending
-        if self._busy:
+        if connection.pending:
             if self._socket is not None and not self._writing:
-                self._wake_writer()
+                self._begin_writing()
             else:
-                # There is no writer, or it is stuck: this is for what cannot wait.
+                # There is no socket, or it is stuck: this is for what cannot wait.
                 for action in connection.take_actions(self._now(), None if self._socket is None else 0):
                     if isinstance(action, Connect):
                         self._dial(action.request(time.time()))
@@ -262,33 +269,48 @@ class BaseStream(ABC, Generic[LotT]):
                         self._cut()
         self._look()
 
-    def _wake_writer(self) -> None:
-        self._work.unpark_all()
+    def _begin_writing(self) -> None:
+        try:
+            self._write()
+        except Exception:  # see _write
+            return
+        if self._stuck is not DONE:
+            self._work.unpark_all()
 
-    def _deeds(self, socket: Any) -> Iterator[Any]:
-        """Give what the socket is to do, one after another, until the core has no more.
+    def _write(self) -> None:
+        """Have the socket do what the core wants of it, until there is no more or something has to be waited for.
 
-        Each is the result of one of the socket's methods. When one fails, leave it at that: the receiving side tells
-        what happened, after everything that came before it, and a write that never ends is all the core needs to know.
+        When it raises, leave it at that: the receiving side tells what happened, after everything that came before it,
+        and a write that never ends is all the core needs to know.
         """
+        connection, undone = self._connection, self._undone
+        self._writing = True
         while True:
-            actions = self._connection.take_actions(self._now())
+            while undone:
+                self._stuck = self._do(undone.popleft())
+                if self._stuck is not DONE:
+                    return
+            if not connection.pending:
+                break
+            undone.extend(connection.take_actions(self._now()))
             if self._feeding:
                 self._go_on_feeding()
-            self._look()
-            if not actions:
-                return
-            self._writing = True
-            for action in actions:
-                if isinstance(action, bytes):
-                    yield socket.send_text(action)
-                elif isinstance(action, Ping):
-                    yield socket.ping()
-                elif isinstance(action, Disconnect) and not action.abort:
-                    yield socket.close(action.code)
-                else:
-                    self._cut()
-            self._writing = False
+        self._writing = False
+
+    def _do(self, action: Action) -> Any:
+        """Have the socket do something; give what has to be waited for."""
+        if isinstance(action, bytes):
+            return self._socket.send_text(action)
+        if isinstance(action, Ping):
+            return self._socket.ping()
+        if isinstance(action, Disconnect) and not action.abort:
+            return self._socket.close(action.code)
+        self._cut()
+        return DONE
+
+    def _take_stuck(self) -> Awaitable[Any]:
+        stuck, self._stuck = self._stuck, DONE
+        return stuck
 
     def _look(self) -> None:
         if self._news:

@@ -2,7 +2,7 @@
 
 Each stream has one lock and one thread. The thread gives the stream its turns (``_turn``): to dial, to receive, to look
 at the clock; in between it waits, for the socket and the core's deadline at once. Whoever holds the lock, an
-application's thread as well, writes as far as the socket takes it (``_flush``). What is sent, when and why is decided
+application's thread as well, writes as far as the socket takes it (``_write``). What is sent, when and why is decided
 in ``lkstt_proto``.
 
 While it waits, the thread does not hold the stream: one that nobody closed and nobody has any more is cut off, and its
@@ -21,7 +21,9 @@ from math import inf
 from typing import TYPE_CHECKING, Any, Self
 
 from lkstt_proto import Connection, Event, LocalProtocolError, Request, SpeechEvent, Stats
+from lkstt_proto.actions import Action
 from lkstt_transports.base import BaseSTT
+from lkstt_transports.common import DONE
 from lkstt_transports.socket_connector import Opened, Socket, WebSocketConnector
 from lkstt_transports.stream import BaseStream
 from lkstt_transports.threads import Deed, Lot, Pause, Turns
@@ -34,6 +36,7 @@ if TYPE_CHECKING:
 __all__ = ["STT", "SpeechStream", "WebSocketConnector"]
 
 _MESSAGES_PER_TURN = 64  # received in a row, after which other threads get a turn
+_LATER = object()  # the socket takes the next message when this one is out
 
 
 class SpeechStream(BaseStream[Lot]):
@@ -46,7 +49,7 @@ class SpeechStream(BaseStream[Lot]):
     _over = StopIteration
 
     def __init__(self, connection: Connection, connector: Any, max_message: int) -> None:
-        super().__init__(connection, Lot)
+        super().__init__(connection, Lot, time.monotonic)
         self._lock = threading.RLock()
         self._connector = connector
         self._max_message = max_message
@@ -54,7 +57,6 @@ class SpeechStream(BaseStream[Lot]):
         self._link: Socket | None = None
         self._pause = Pause()  # instead of a link
         self._cutting = False  # the link, or the one that is wanted
-        self._doing: Iterator[Deed] | None = None  # what the writer has begun and the socket did not take yet
         self._mute = False  # the writer of this link has failed
         self._waiting = False  # the thread is, and would have to be woken
         self._deaf = False  # it waits, and not for the peer, since nobody reads
@@ -80,8 +82,6 @@ class SpeechStream(BaseStream[Lot]):
                 pcm = self._push(pcm)
                 if not pcm:
                     return
-                if self._connection.room:  # what was pushed is written already
-                    continue
                 if not (self._iterated or self._connection.readable):
                     raise LocalProtocolError(
                         "there is no room for more audio until somebody reads the events: iterate over the stream in "
@@ -185,9 +185,6 @@ class SpeechStream(BaseStream[Lot]):
 
     # The clock.
 
-    def _now(self) -> float:
-        return time.monotonic()
-
     def _arm(self, deadline: float) -> None:  # noqa: ARG002 (the thread looks at what is armed when it waits)
         self._wake()
 
@@ -207,7 +204,8 @@ class SpeechStream(BaseStream[Lot]):
                     self._open(self._wanted)
                 more = self._link is not None and self._receive(self._link)
                 if self._writing:
-                    self._flush()
+                    self._begin_writing()
+                    self._look()
                 # The clock comes after all that has arrived; but in a flood that never ends, after each turn.
                 now = self._now()
                 if self._armed is not None and self._armed <= now:
@@ -242,7 +240,7 @@ class SpeechStream(BaseStream[Lot]):
         self._wake()
 
     def _ping(self) -> None:
-        with suppress(Exception):  # as in _flush
+        with suppress(Exception):  # as in _begin_writing
             self._socket.ping()
 
     def _open(self, request: Request) -> None:
@@ -263,7 +261,7 @@ class SpeechStream(BaseStream[Lot]):
             error = trouble
         if error is not None:
             self._fail(error)
-        self._wanted = self._link = self._doing = None
+        self._wanted = self._link = None
         self._mute = False
         self._closed()
 
@@ -291,47 +289,26 @@ class SpeechStream(BaseStream[Lot]):
                 return False
         return True
 
-    def _wake_writer(self) -> None:
-        self._flush()
-
-    def _flush(self) -> None:
-        """Be the writer of the open link, as far as it takes anything."""
+    def _begin_writing(self) -> None:
+        """Have the open link do what is wanted of it, or go on with that, as far as it takes anything."""
         link = self._socket
         if link is None or self._mute:
             return
         try:
-            while not link.sending:
-                if self._doing is None:
-                    self._doing = self._deeds(_Later(link))
-                deed = next(self._doing, None)
-                if deed is None:
-                    self._doing = None
-                    return
-                try:
-                    deed()
-                except Exception:  # see _deeds
-                    self._mute = True
-                    return
+            if not link.sending:
+                self._write()
+        except Exception:  # see _write
+            self._mute = True
+            return
         except BaseException:  # an interrupt in the middle of something: another link has it all again
             self._cut()
             raise
-        self._wake()  # to wait until the socket takes more
+        if self._writing:
+            self._wake()  # to wait until the socket takes more
 
-
-class _Later:
-    """Gives what a socket is to do, for whoever does it."""
-
-    def __init__(self, socket: Socket) -> None:
-        self._socket = socket
-
-    def ping(self) -> Deed:
-        return self._socket.ping
-
-    def send_text(self, data: bytes) -> Deed:
-        return partial(self._socket.send_text, data)
-
-    def close(self, code: int) -> Deed:
-        return partial(self._socket.close, code)
+    def _do(self, action: Action) -> Any:
+        super()._do(action)
+        return _LATER if self._socket.sending else DONE
 
 
 class STT(BaseSTT[SpeechStream]):

@@ -2,13 +2,14 @@
 
 A stream lives in a nursery: that of its ``STT`` if that was entered, else that of its own ``async with``. There it has
 a task (``_live``) with a nursery of its own: for each link one that dials and receives (``_link``) and one that writes
-(``_flush``), and one (``_clock``) that sleeps until the core's deadline. What is sent, when and why is decided in
-``lkstt_proto``.
+what could not be written at once (``_flush``), and one (``_clock``) that sleeps until the core's deadline. What is
+sent, when and why is decided in ``lkstt_proto``.
 """
 
 from __future__ import annotations
 
 import contextlib
+import socket as stdlib
 from abc import ABC, abstractmethod
 from collections.abc import AsyncIterator
 from math import inf
@@ -19,9 +20,9 @@ from trio.lowlevel import ParkingLot, checkpoint, checkpoint_if_cancelled
 
 from lkstt_proto import Connection, Event, LocalProtocolError, Request, SpeechEvent
 from lkstt_transports.base import AsyncSTT
-from lkstt_transports.common import Closed, Connector, Received, Socket
+from lkstt_transports.common import DONE, Closed, Connector, Received, Socket
 from lkstt_transports.stream import AsyncStream
-from lkstt_transports.websocket import CHUNK, Dialer, StreamSocket, WebSocket
+from lkstt_transports.websocket import Dialer, TcpSocket
 
 if TYPE_CHECKING:
     from types import TracebackType
@@ -63,7 +64,7 @@ class _Home(ABC):
 
 class SpeechStream(AsyncStream[ParkingLot], _Home):
     def __init__(self, connection: Connection, connector: Connector, max_message: int) -> None:
-        super().__init__(connection, ParkingLot)
+        super().__init__(connection, ParkingLot, trio.current_time)
         self._connector = connector
         self._max_message = max_message
         self._nursery: trio.Nursery  # of its background, and the link's within that
@@ -118,9 +119,6 @@ class SpeechStream(AsyncStream[ParkingLot], _Home):
 
     # The clock.
 
-    def _now(self) -> float:
-        return trio.current_time()
-
     def _arm(self, deadline: float) -> None:
         self._alarm.deadline = deadline
 
@@ -170,7 +168,7 @@ class SpeechStream(AsyncStream[ParkingLot], _Home):
                     trio.open_nursery() as self._link_nursery,
                 ):
                     self._opened(socket)
-                    self._link_nursery.start_soon(self._flush, socket)
+                    self._link_nursery.start_soon(self._flush)
                     ended = False
                     while not ended:
                         while not self._connection.readable:
@@ -182,13 +180,15 @@ class SpeechStream(AsyncStream[ParkingLot], _Home):
         finally:
             self._closed()
 
-    async def _flush(self, socket: Socket) -> None:
-        """Be the one writer of a transport."""
-        with contextlib.suppress(Exception):  # see _deeds
+    async def _flush(self) -> None:
+        """Wait for what the socket does not do at once."""
+        with contextlib.suppress(Exception):  # see _write
             while True:
-                for deed in self._deeds(socket):
-                    await deed
-                await self._work.park()
+                while (stuck := self._take_stuck()) is DONE:
+                    await self._work.park()
+                await stuck
+                self._write()
+                self._look()
 
     async def _ping_beside(self, socket: Socket) -> None:
         with contextlib.suppress(Exception):  # as in _flush
@@ -236,23 +236,17 @@ class WebSocketConnector(Dialer):
         """Connect; see ``Connector.open``."""
         websocket = self.begin(request, max_message)
         stream = await trio.open_tcp_stream(*websocket.address)
-        try:
-            socket = _Socket(stream, websocket)
+        with stdlib.socket(fileno=stream.socket.detach()) as tcp:
+            socket = _Socket(websocket, tcp)
             await socket.open()
             yield socket
-        finally:
-            await trio.aclose_forcefully(stream)
 
     async def aclose(self) -> None:
         """Let go of everything, which is nothing."""
 
 
-class _Socket(StreamSocket):
-    """A WebSocket over a trio stream."""
-
-    def __init__(self, stream: trio.abc.Stream, websocket: WebSocket) -> None:
-        super().__init__(websocket)
-        self._stream = stream
+class _Socket(TcpSocket):
+    """A WebSocket that waits as trio does."""
 
     async def open(self) -> None:
         await self._write()
@@ -268,10 +262,18 @@ class _Socket(StreamSocket):
         return received
 
     async def _read(self) -> None:
-        self._websocket.feed(await self._stream.receive_some(CHUNK))
+        await trio.lowlevel.wait_readable(self._tcp)
+        self._take_in()
         with contextlib.suppress(Exception):  # what is left to receive comes first
             await self._write()
 
-    async def _write(self) -> None:
-        for data in self._websocket.writes():
-            await self._stream.send_all(data)
+    async def _send_rest(self) -> None:
+        if self._waiting:
+            return
+        self._waiting = True
+        try:
+            while self._unsent:
+                await trio.lowlevel.wait_writable(self._tcp)
+                self._send()
+        finally:
+            self._waiting = False

@@ -11,13 +11,14 @@ import time
 from abc import ABC, abstractmethod
 from base64 import b64encode
 from collections import deque
-from collections.abc import Coroutine, Generator
+from collections.abc import Awaitable, Generator
+from contextlib import suppress
 from http import HTTPStatus
 from http.client import HTTPException, HTTPResponse, IncompleteRead
 from io import BytesIO
 from logging import Logger
+from socket import socket
 from ssl import SSLCertVerificationError, SSLContext, SSLError
-from typing import Any
 from urllib.parse import SplitResult, unquote, urlsplit
 
 from websockets.client import ClientProtocol
@@ -29,6 +30,7 @@ from lkstt_proto import Request
 from lkstt_proto.secrecy import discreet
 from lkstt_transports.common import (
     CLOSED_HERE,
+    DONE,
     Binary,
     Closed,
     Pings,
@@ -94,9 +96,9 @@ class Dialer:
 class WebSocket:
     """One WebSocket, from the first byte of a TCP connection on.
 
-    Once it is made, and after any call, write what ``writes`` gives. Until ``opened``, ``feed`` raises what is wrong:
-    UpgradeRefused for an HTTP answer, TlsError for a certificate, an OSError for the rest; leave it then. Once it is
-    ``opened``, ``feed`` raises nothing, and ``receive`` tells.
+    Once it is made, and after any call, write all there is to ``take``. Until ``opened``, ``feed`` raises what is
+    wrong: UpgradeRefused for an HTTP answer, TlsError for a certificate, an OSError for the rest; leave it then. Once
+    it is ``opened``, ``feed`` raises nothing, and ``receive`` tells.
     """
 
     def __init__(self, request: Request, max_message: int, ssl: SSLContext | None, proxy: SplitResult | None) -> None:
@@ -113,7 +115,6 @@ class WebSocket:
         self._kind: type[Text | Binary] = Text  # of that message
         self._pings = Pings()
         self._received: deque[Received] = deque()
-        self._writing = False
         self._ended = False  # nothing comes any more
         self._closed = False  # and that was told
         self.opened = False
@@ -140,20 +141,6 @@ class WebSocket:
         else:
             self._heard += data
             next(self._opening, None)
-
-    def writes(self) -> Generator[bytes, None, None]:
-        """Give what is to be written, piece by piece until there is no more.
-
-        To one caller at a time: who comes while another one writes gets nothing, and the other one gets it all.
-        """
-        if self._writing:
-            return
-        self._writing = True
-        try:
-            while data := self.take():
-                yield data
-        finally:
-            self._writing = False
 
     def take(self) -> bytes:
         """Give what is to be written now; empty when there is nothing."""
@@ -305,27 +292,52 @@ class WebSocket:
             self._received.append(received)
 
 
-class StreamSocket(ABC):
-    """The part of a ``Socket`` over a stream of bytes that does not wait itself: it gives what to wait for."""
+class TcpSocket(ABC):
+    """A ``Socket`` over a TCP socket that never blocks, but for the waiting.
 
-    def __init__(self, websocket: WebSocket) -> None:
+    What can be sent at once is sent by whoever wants it sent, without a turn of the scheduler.
+    """
+
+    def __init__(self, websocket: WebSocket, tcp: socket) -> None:
+        tcp.setblocking(False)
         self._websocket = websocket
+        self._tcp = tcp
+        self._unsent: bytes | memoryview = b""
+        self._waiting = False  # somebody does, and will send whatever else there is by then
 
     @abstractmethod
-    async def _write(self) -> None:
-        """Write what the WebSocket ``writes``."""
+    async def _send_rest(self) -> None:
+        """Wait for the socket and ``_send``, until nothing is ``_unsent``."""
 
-    def send_text(self, data: bytes) -> Coroutine[Any, Any, None]:
+    def send_text(self, data: bytes) -> Awaitable[None]:
         self._websocket.send_text(data)
         return self._write()
 
-    def ping(self) -> Coroutine[Any, Any, None]:
+    def ping(self) -> Awaitable[None]:
         self._websocket.ping()
         return self._write()
 
-    def close(self, code: int) -> Coroutine[Any, Any, None]:
+    def close(self, code: int) -> Awaitable[None]:
         self._websocket.close(code)
         return self._write()
+
+    def _write(self) -> Awaitable[None]:
+        if self._waiting:
+            return DONE
+        self._send()
+        return self._send_rest() if self._unsent else DONE
+
+    def _send(self) -> None:
+        """Send as much as the socket takes now."""
+        with suppress(BlockingIOError):
+            while data := self._unsent or self._websocket.take():
+                self._unsent = data
+                self._unsent = memoryview(data)[self._tcp.send(data) :]
+
+    def _take_in(self) -> None:
+        """Receive what has come."""
+        with suppress(BlockingIOError):  # nothing, after all
+            self._websocket.feed(self._tcp.recv(CHUNK))
 
 
 class _Heard:

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Awaitable
 from typing import Any
 
 from lkstt_proto import Connection, Request
 from lkstt_transports.base import BaseSTT
+from lkstt_transports.common import DONE
 from lkstt_transports.stream import BaseStream
 
 SECRET = "a-secret-of-at-least-thirty-two-bytes"
@@ -25,19 +27,27 @@ class Lot:
 
 
 class Socket:
-    """Remembers what it was told."""
+    """Remembers what it was told; when it is stuck, each thing has to be waited for."""
 
     def __init__(self) -> None:
         self.told: list[Any] = []
+        self.stuck = False
 
-    def send_text(self, data: bytes) -> None:
-        self.told.append(data)
+    def send_text(self, data: bytes) -> Awaitable[None]:
+        return self._tell(data)
 
-    def ping(self) -> None:
-        self.told.append("ping")
+    def ping(self) -> Awaitable[None]:
+        return self._tell("ping")
 
-    def close(self, code: int) -> None:
-        self.told.append(code)
+    def close(self, code: int) -> Awaitable[None]:
+        return self._tell(code)
+
+    def _tell(self, what: Any) -> Awaitable[None]:
+        self.told.append(what)
+        return self._wait() if self.stuck else DONE
+
+    async def _wait(self) -> None:
+        """Be waited for."""
 
 
 class Stream(BaseStream[Lot]):
@@ -47,10 +57,7 @@ class Stream(BaseStream[Lot]):
         self.time = 1.0
         self.wanted: list[Any] = []
         self.acts = 0
-        super().__init__(connection, Lot)
-
-    def _now(self) -> float:
-        return self.time
+        super().__init__(connection, Lot, lambda: self.time)
 
     def _arm(self, deadline: float) -> None:
         self.wanted.append(deadline)

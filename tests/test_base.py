@@ -196,7 +196,6 @@ def test_keyterms_are_kept_for_new_streams() -> None:
     stream = speech.stream()
     socket = Socket()
     stream._opened(socket)
-    assert list(stream._deeds(socket)) == [None]
     assert b'"Longbourn"' in socket.told[0]
 
 

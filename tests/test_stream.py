@@ -7,27 +7,32 @@ from typing import Any
 import pytest
 
 from lkstt_proto import AuthError, Limits, Reconnecting, Request, SessionCreated
-from lkstt_transports.common import Binary, Closed, Pong, Text, UpgradeRefused
+from lkstt_transports.common import DONE, Binary, Closed, Pong, Text, UpgradeRefused
 from tests.idle_adapter import Socket, Stream, stt
 
 
 def opened(**settings: Any) -> tuple[Stream, Socket]:
-    """A stream whose link is open and whose writer waits."""
+    """A stream whose link is open."""
     stream, socket = stt(**settings).stream(), Socket()
     assert isinstance(stream.wanted[0], Request)
     stream._opened(socket)
-    assert b"session.create" in deeds(stream, socket)[0]
+    assert b"session.create" in told(socket)[0]
     stream.acts = 0
     return stream, socket
 
 
-def deeds(stream: Stream, socket: Socket) -> list[Any]:
-    """Let the writer do all there is; what was it?"""
-    del socket.told[:]
-    for _ in stream._deeds(socket):
-        assert stream._writing
-    assert not stream._writing
-    return socket.told
+def told(socket: Socket) -> list[Any]:
+    """Give what the socket was told since the last look."""
+    told, socket.told = socket.told, []
+    return told
+
+
+def go_on(stream: Stream) -> None:
+    """Be the writer who has waited."""
+    stuck = stream._take_stuck()
+    assert stuck is not DONE
+    assert list(stuck.__await__()) == []
+    stream._write()
 
 
 def test_what_a_socket_gives_is_handed_in() -> None:
@@ -64,36 +69,90 @@ def test_a_link_that_just_went_away_is_told_as_that() -> None:
     assert stream.events()[0].error.close_code == 1006
 
 
-def test_the_writer_is_woken_when_there_is_something_to_do_and_only_then() -> None:
+def test_what_the_socket_takes_is_done_at_once() -> None:
     stream, socket = opened()
-    woken = stream._work.woken
     stream.push_audio_nowait(bytes(1598))
-    assert stream._work.woken == woken
+    assert told(socket) == []
     stream.push_audio_nowait(bytes(2))
-    assert stream._work.woken == woken + 1
-    assert b"input_audio" in deeds(stream, socket)[0]
+    assert b"input_audio" in told(socket)[0]
+    assert (stream._writing, stream._work.woken) == (False, 0)
+
+
+def test_the_writer_is_woken_for_what_has_to_be_waited_for_and_goes_on_from_there() -> None:
+    stream, socket = opened()
+    socket.stuck = True
+    stream.push_audio_nowait(bytes(4000))
+    assert len(told(socket)) == 1
+    assert (stream._writing, stream._work.woken) == (True, 1)
+    stream.push_audio_nowait(bytes(1600))
+    assert told(socket) == []
+    go_on(stream)
+    assert len(told(socket)) == 1
+    socket.stuck = False
+    go_on(stream)
+    assert len(told(socket)) == 1
+    assert stream._writing is False
+    assert stream.stats.audio_sent == 4800 / 32000
+
+
+def test_what_raises_is_left_at_that() -> None:
+    stream, socket = opened()
+    socket.told = None  # type: ignore[assignment] # so that it breaks
+    stream.push_audio_nowait(bytes(1600))
+    assert (stream._writing, stream._work.woken) == (True, 0)
+    socket.told = []
+    stream.push_audio_nowait(bytes(1600))
+    assert socket.told == []
+
+
+def test_nothing_is_left_of_a_write_when_the_link_is_gone() -> None:
+    stream, socket = opened()
+    socket.stuck = True
+    stream.push_audio_nowait(bytes(3200))
+    stream._closed()  # before the writer came to wait
+    assert stream._take_stuck() is DONE
+    stream.time += 1.0
+    stream._time_out(stream.time)
+    again = Socket()
+    stream._opened(again)
+    assert [b"input_audio" in said for said in again.told] == [False, True]  # and more at its own pace
+
+
+def test_pushing_waits_only_for_what_has_no_room() -> None:
+    stream, socket = opened(limits=Limits(audio_buffer=0.1))
+    assert stream._push(bytes(10_000)) == b""
+    assert len(told(socket)) == 6
+    socket.stuck = True
+    assert len(stream._push(bytes(10_000))) == 4000
+    assert len(told(socket)) == 1
+    stream._closed()
+
+
+def test_others_get_a_turn_after_so_many_pushes() -> None:
+    stream, _ = opened()
+    assert [stream._turn_due() for _ in range(32)] == ([False] * 15 + [True]) * 2
 
 
 def test_beside_a_stuck_write_there_are_pings_and_the_end() -> None:
     stream, socket = opened(limits=Limits(ping_interval=0.5, ping_timeout=0.5, close=0.5))
-    stream.push_audio_nowait(bytes(1600))
-    writing = stream._deeds(socket)
-    next(writing)  # and never comes back
+    socket.stuck = True
+    stream.push_audio_nowait(bytes(1600))  # which nobody waits for
     for _ in range(3):
         stream.time += 1.0
         stream._time_out(stream.time)
     assert [wish for wish in stream.wanted if isinstance(wish, str)] == ["ping", "cut"]
+    stream._closed()
 
 
 def test_a_polite_end_is_said_and_an_impolite_one_done() -> None:
     stream, socket = opened(limits=Limits(close=0.5))
     stream._begin_close()
-    goodbye, code = deeds(stream, socket)
+    goodbye, code = told(socket)
     assert (b"session.close" in goodbye, code) == (True, 1000)
     stream.time += 1.0
     stream._time_out(stream.time)
-    assert deeds(stream, socket) == []
-    assert stream.wanted[-2:] == [float("inf"), "cut"]
+    assert told(socket) == []
+    assert stream.wanted[-2:] == ["cut", float("inf")]
 
 
 def test_the_timer_is_set_anew_only_for_something_earlier_or_nothing() -> None:
@@ -122,21 +181,28 @@ def test_readers_are_woken_for_events_and_the_others_for_anything() -> None:
 
 
 def test_a_recording_is_fed_as_room_comes_and_the_input_ends_behind_it() -> None:
-    stream, socket = opened(limits=Limits(audio_buffer=0.1))
+    stream = Stream(stt(limits=Limits(audio_buffer=0.1))._make_connection(None, 0.0))
     stream._feed(memoryview(bytes(9000)))
     assert stream.stats.audio_pushed == 0.1
-    sent = deeds(stream, socket)
-    assert [b"input_audio" in told for told in sent] == [True] * 6 + [False]
+    stream._start()
+    socket = Socket()
+    stream._opened(socket)
+    _, *sent = told(socket)
+    assert [b"input_audio" in said for said in sent] == [True] * 6 + [False]
     assert b"session.finalize" in sent[-1]
     assert stream.stats.audio_sent == 9000 / 32000
 
 
 def test_feeding_stops_when_the_stream_is_closed() -> None:
     stream, socket = opened(limits=Limits(audio_buffer=0.1))
+    socket.stuck = True
     stream._feed(memoryview(bytes(9000)))
     stream._begin_close()
-    deeds(stream, socket)
-    assert stream.stats.audio_pushed == 0.1
+    pushed = stream.stats.audio_pushed
+    assert pushed < 9000 / 32000
+    socket.stuck = False
+    go_on(stream)
+    assert stream.stats.audio_pushed == pushed
 
 
 def test_a_stream_that_was_closed_before_it_began_stays_so() -> None:

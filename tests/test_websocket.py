@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 import re
 import traceback
-from collections.abc import Callable, Coroutine, Iterable
+from collections.abc import Callable, Iterable, Iterator
 from datetime import UTC, datetime
 from functools import cache, partial
 from ssl import (
@@ -36,8 +36,8 @@ from websockets.utils import accept_key
 
 from lkstt_proto import InsecureTransport, LocalProtocolError, Request, TlsError
 from lkstt_transports import websocket as module
-from lkstt_transports.common import CLOSED_HERE, Binary, Closed, Pong, Received, Text, UpgradeRefused
-from lkstt_transports.websocket import CHUNK, Dialer, StreamSocket, WebSocket
+from lkstt_transports.common import CLOSED_HERE, DONE, Binary, Closed, Pong, Received, Text, UpgradeRefused
+from lkstt_transports.websocket import CHUNK, Dialer, TcpSocket, WebSocket
 
 HOST = "gateway.example"
 URL = f"ws://{HOST}/v1/stt?model=a%2Fb"
@@ -107,7 +107,7 @@ class Far:
 
     def hear(self) -> bytes:
         """Take what the client has to say."""
-        data = b"".join(self._websocket.writes())
+        data = self._websocket.take()
         if self._tls is None:
             return data
         self._incoming.write(data)
@@ -160,7 +160,7 @@ class Far:
         self._tls = context.wrap_bio(self._incoming, self._outgoing, server_side=True)
         done = False
         while not done:
-            self._incoming.write(b"".join(self._websocket.writes()))
+            self._incoming.write(self._websocket.take())
             try:
                 self._tls.do_handshake()
                 done = True
@@ -288,7 +288,7 @@ def test_two_protocols_understand_each_other() -> None:
     peer = ServerProtocol(logger=SILENT)
 
     def exchange() -> list[Any]:
-        peer.receive_data(b"".join(websocket.writes()))
+        peer.receive_data(websocket.take())
         events = peer.events_received()
         for data in peer.data_to_send():
             websocket.feed(data)
@@ -348,7 +348,7 @@ def test_a_refusal_is_told_with_what_came_with_it(
     monkeypatch.setattr(module, "time", SimpleNamespace(time=lambda: NOON))
     for version in ("1.0", "1.1"):
         websocket = begin()
-        list(websocket.writes())
+        websocket.take()
         with pytest.raises(UpgradeRefused) as caught:
             websocket.feed(f"HTTP/{version} {answer}".encode())
         error = caught.value
@@ -436,7 +436,7 @@ def test_a_yes_that_is_no_http_is_no_answer(good: bytes, bad: bytes) -> None:
 @pytest.mark.parametrize("piece", [1, 7, 2 * CHUNK])
 def test_an_answer_that_is_no_http_is_told(answer: bytes, piece: int) -> None:
     websocket = begin()
-    list(websocket.writes())
+    websocket.take()
     with pytest.raises(ConnectionError, match=NO_HTTP) as caught:
         Far(websocket, piece).say(answer)
     assert caught.value.__cause__ is None
@@ -500,7 +500,7 @@ def test_garbage_instead_of_tls_is_told() -> None:
     websocket = begin(SECURE_URL)
     with pytest.raises(SSLError):
         Far(websocket).say(b"HTTP/1.1 400 Bad Request\r\n\r\n")
-    list(websocket.writes())
+    websocket.take()
     assert not websocket.opened
 
 
@@ -518,7 +518,7 @@ def test_garbage_instead_of_an_answer_under_tls_is_told_while_opening() -> None:
         far.transmit(far.encrypt(b"HTTP/1.1 1") + b"garbage that no TLS is made of")
     assert not websocket.opened
     assert told(websocket) == []
-    list(websocket.writes())
+    websocket.take()
 
 
 def test_an_answer_counts_although_garbage_follows() -> None:
@@ -590,7 +590,7 @@ def test_what_breaks_tls_ends_the_websocket_behind_what_came_before_it() -> None
     for send in sendings(websocket):
         with pytest.raises(WebSocketException):
             send()
-    list(websocket.writes())
+    websocket.take()
     far.end()
     assert told(websocket) == []
 
@@ -684,11 +684,11 @@ def test_plaintext_goes_through_no_proxy() -> None:
 )
 def test_a_proxy_that_does_not_connect_is_told(answer: bytes, message: str) -> None:
     websocket = begin(SECURE_URL, proxy="http://user:word@proxy.example")
-    list(websocket.writes())
+    websocket.take()
     with pytest.raises(ConnectionError) as caught:
         feed_all(websocket, [answer])
     assert str(caught.value) == message
-    assert list(websocket.writes()) == []
+    assert websocket.take() == b""
 
 
 @pytest.mark.parametrize(
@@ -926,58 +926,110 @@ def test_nothing_can_be_sent_before_it_is_open() -> None:
 # Writing.
 
 
-def test_one_writer_at_a_time_writes_everything() -> None:
+class Slow:
+    """A TCP socket that takes so many bytes, and after some waiting as many again."""
+
+    def __init__(self, room: int) -> None:
+        self.room = self._left = room
+        self.sent = b""
+        self.said: list[bytes] = []
+
+    def setblocking(self, flag: bool) -> None:
+        assert not flag
+
+    def send(self, data: bytes | memoryview) -> int:
+        if not self._left:
+            raise BlockingIOError
+        taken = bytes(data[: self._left])
+        self._left -= len(taken)
+        self.sent += taken
+        return len(taken)
+
+    def recv(self, size: int) -> bytes:
+        assert size == CHUNK
+        if not self.said:
+            raise BlockingIOError
+        return self.said.pop(0)
+
+    def __await__(self) -> Iterator[None]:
+        yield
+        self._left = self.room
+
+
+class Sparing(TcpSocket):
+    """A socket that waits for a slow one."""
+
+    _tcp: Any
+
+    async def _send_rest(self) -> None:
+        if self._waiting:
+            return
+        self._waiting = True
+        try:
+            while self._unsent:
+                await self._tcp
+                self._send()
+        finally:
+            self._waiting = False
+
+
+def over(tcp: Slow) -> tuple[Sparing, Callable[[], list[bytes]]]:
+    """Give an open WebSocket over a slow socket, and what tells the texts that the peer was sent."""
     websocket, _ = opened()
     peer = ServerProtocol(state=State.OPEN, logger=SILENT)
-    websocket.send_text(b"one")
-    first = websocket.writes()
-    assert list(websocket.writes()) != []  # asking is not writing yet
-    websocket.send_text(b"two")
-    peer.receive_data(next(first))
-    websocket.send_text(b"three")
-    assert list(websocket.writes()) == []
-    for data in first:
+
+    def heard() -> list[bytes]:
+        data, tcp.sent = tcp.sent, b""
         peer.receive_data(data)
-    assert [frame.data for frame in peer.events_received() if isinstance(frame, Frame)] == [b"two", b"three"]
-    websocket.ping()
-    assert len(list(websocket.writes())) == 1
+        return [bytes(frame.data) for frame in peer.events_received() if isinstance(frame, Frame)]
+
+    return Sparing(websocket, tcp), heard  # type: ignore[arg-type] # all that it wants of a socket
 
 
-def test_a_writer_that_gave_up_is_in_nobodys_way() -> None:
-    websocket, far = opened()
-    websocket.send_text(b"one")
-    writer = websocket.writes()
-    next(writer)
-    writer.close()
-    websocket.send_text(b"two")
-    assert far.frames() == [(TEXT, b"two")]
-
-
-class Recording(StreamSocket):
-    """A socket over nothing."""
-
-    async def _write(self) -> None:
-        list(self._websocket.writes())
-
-
-def run(coroutine: Coroutine[Any, Any, None]) -> None:
-    with pytest.raises(StopIteration):
-        coroutine.send(None)
-
-
-def test_a_socket_over_a_stream_writes_what_it_is_told() -> None:
-    websocket, far = opened()
-    socket = Recording(websocket)
-    coroutine = socket.send_text(b"one")
-    assert far.frames() == [(TEXT, b"one")]  # it is said before anybody waits
-    websocket.ping()
-    run(coroutine)
-    assert far.frames() == []
-    run(socket.ping())
-    run(socket.close(1000))
-    assert far.frames() == []
+def test_what_the_socket_takes_is_sent_without_waiting() -> None:
+    socket, heard = over(Slow(CHUNK))
+    assert socket.send_text(b"one") is socket.ping() is socket.send_text(b"two") is DONE
+    one, _, two = heard()
+    assert (one, two) == (b"one", b"two")
+    assert socket.close(1000) is DONE
     with pytest.raises(WebSocketException):
-        run(socket.send_text(b"late"))
+        socket.send_text(b"late")
+
+
+def test_nothing_to_wait_for_is_no_wait() -> None:
+    assert list(DONE.__await__()) == []
+
+
+def test_one_who_waits_sends_everything() -> None:
+    socket, heard = over(Slow(10))
+    first = socket.send_text(b"one" * 10).__await__()
+    assert heard() == []
+    next(first)
+    assert socket.send_text(b"two") is DONE
+    assert list(socket._send_rest().__await__()) == []
+    assert list(first) != []
+    assert heard() == [b"one" * 10, b"two"]
+    assert socket._unsent == b""
+
+
+def test_one_who_gave_up_is_in_nobodys_way() -> None:
+    socket, heard = over(Slow(10))
+    first = socket.send_text(b"one" * 10)
+    waiting = first.__await__()
+    next(waiting)
+    first.close()
+    list(socket.send_text(b"two").__await__())
+    assert heard() == [b"one" * 10, b"two"]
+
+
+def test_what_has_come_is_taken_in() -> None:
+    tcp = Slow(CHUNK)
+    socket, _ = over(tcp)
+    socket._take_in()
+    assert socket._websocket.receive() is None
+    tcp.said.append(frame(TEXT, b"{}"))
+    socket._take_in()
+    assert socket._websocket.receive() == Text("{}")
 
 
 # Secrets.
@@ -1001,13 +1053,13 @@ def test_secrets_show_nowhere(caplog: pytest.LogCaptureFixture) -> None:
         b"",
     ):
         websocket = begin()
-        assert TOKEN.encode() in b"".join(websocket.writes())
+        assert TOKEN.encode() in websocket.take()
         with pytest.raises((UpgradeRefused, OSError)) as caught:
             websocket.feed(answer)
         show(caught.value)
         shown.extend((repr(websocket), str(websocket)))
     websocket = begin(SECURE_URL, proxy="http://user:pass-word@proxy.example")
-    assert b"dXNlcjpwYXNzLXdvcmQ=" in b"".join(websocket.writes())
+    assert b"dXNlcjpwYXNzLXdvcmQ=" in websocket.take()
     with pytest.raises(ConnectionError) as failed:
         websocket.feed(b"HTTP/1.1 407 Who\r\n\r\n")
     show(failed.value)
@@ -1058,7 +1110,7 @@ def feed_all(websocket: WebSocket, pieces: list[bytes]) -> None:
     """Feed all pieces and the end, as whoever has a socket does."""
     for piece in (*pieces, b"", b""):
         websocket.feed(piece)
-        list(websocket.writes())
+        websocket.take()
 
 
 @given(st.lists(HTTP | st.binary(max_size=8), max_size=16).map(b"".join), CUTS, st.sampled_from(["ws", "wss", "proxy"]))
@@ -1066,7 +1118,7 @@ def feed_all(websocket: WebSocket, pieces: list[bytes]) -> None:
 @example(b"HTTP/1.1 200 OK\r\n\r\n\x16\x03", [], "proxy")
 def test_whatever_comes_instead_of_an_answer_is_told_in_the_same_words(data: bytes, sizes: list[int], way: str) -> None:
     websocket = begin(URL if way == "ws" else SECURE_URL, proxy="http://proxy.example" if way == "proxy" else None)
-    list(websocket.writes())
+    websocket.take()
     with pytest.raises((UpgradeRefused, TlsError, OSError)):
         feed_all(websocket, cut(data, sizes))
     assert not websocket.opened
@@ -1090,8 +1142,7 @@ def test_whatever_comes_once_it_is_open_ends_in_one_closed(data: bytes, sizes: l
 def test_pongs_do_not_pile_up_behind_a_write_that_is_stuck() -> None:
     websocket, _ = opened()
     websocket.send_text(b"{}")
-    writer = websocket.writes()
-    next(writer)  # and never comes back
+    websocket.take()  # and nothing more
     for pings in (4000, 100):
         websocket.feed(frame(PING) * pings + frame(TEXT, b"{}"))
         assert told(websocket) == [Text("{}")]
@@ -1099,7 +1150,7 @@ def test_pongs_do_not_pile_up_behind_a_write_that_is_stuck() -> None:
     (end,) = told(websocket)
     assert isinstance(end, Closed)
     assert isinstance(end.error, ConnectionError)
-    assert len(next(writer)) < 100_000
+    assert len(websocket.take()) < 100_000
 
 
 def test_pongs_that_are_written_may_be_any_number() -> None:
