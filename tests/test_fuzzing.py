@@ -26,6 +26,7 @@ EXECUTIONS = {
     "wav": 1200,
     "connection": 120,
     "wide": 2000,
+    "frames": 2000,
 }
 PLANT_EXECUTIONS = 4000
 

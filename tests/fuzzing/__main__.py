@@ -12,7 +12,7 @@ from pathlib import Path
 
 from . import guided
 
-NAMES = ("receive_text", "gateway", "token", "fixture", "wav", "connection", "wide")
+NAMES = ("receive_text", "gateway", "token", "fixture", "wav", "connection", "wide", "frames")
 FOUND = 1
 
 

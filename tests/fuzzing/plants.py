@@ -15,6 +15,7 @@ from lkstt_proto.gateway import Gateway
 from lkstt_proto.options import Limits
 from lkstt_proto.tables import SessionEffect
 from lkstt_transports import audio_files
+from lkstt_transports.gateway import framing
 
 from .oracles import replaced
 
@@ -131,5 +132,9 @@ PLANTS: Mapping[str, Mapping[str, Plant]] = {
     "wide": {
         "escapes are torn": _instead(wide, "_TORN", re.compile(rb"(?!)")),
         "commas may follow brackets": _instead(wide, "WHITESPACE", b" \t\n\r[{"),
+    },
+    "frames": {
+        "fragments without end": _instead(framing, "FRAGMENTS", 10**9),
+        "masks are no matter": _instead(framing, "_MASKED", 0xFF),
     },
 }

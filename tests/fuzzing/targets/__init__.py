@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from . import connection, fixture, gateway, receive_text, token, wav, wide
+from . import connection, fixture, frames, gateway, receive_text, token, wav, wide
 
 TARGETS = {
-    module.TARGET.name: module.TARGET for module in (receive_text, gateway, token, fixture, wav, connection, wide)
+    module.TARGET.name: module.TARGET
+    for module in (receive_text, gateway, token, fixture, wav, connection, wide, frames)
 }
