@@ -78,9 +78,10 @@ class Visit:
 
     def send(self, opcode: int, payload: bytes) -> None:
         size = len(payload)
-        length = bytes([size]) if size < 126 else b"\x7e" + struct.pack(">H", size)
         if size > 0xFFFF:
             length = b"\x7f" + struct.pack(">Q", size)
+        else:
+            length = bytes([size]) if size < 126 else b"\x7e" + struct.pack(">H", size)
         self.writer.write(bytes([0x80 | opcode]) + length + payload)
 
     async def receive(self) -> tuple[int, bytes]:
