@@ -23,7 +23,7 @@ from lkstt_proto.events import (
     SpeechEvent,
     TimedWord,
 )
-from lkstt_proto.gateway import Gateway, GatewayLimits
+from lkstt_proto.gateway import MAX_BRACKETS, Gateway, GatewayLimits
 from lkstt_proto.options import Limits, STTOptions
 from lkstt_proto.tables import LinkState, SessionState
 
@@ -208,7 +208,9 @@ def test_a_cut_leaves_out_what_was_not_taken() -> None:
     assert take(gateway, 2.2) == [Disconnect(abort=True)]
 
 
-@pytest.mark.parametrize(("code", "close_code"), [(400, 1008), (429, 1013), (500, 1011), (599, 1011), (2007, 1008)])
+@pytest.mark.parametrize(
+    ("code", "close_code"), [(400, 1008), (413, 1009), (429, 1013), (500, 1011), (599, 1011), (2007, 1008)]
+)
 def test_a_failure_is_said_and_closes(code: int, close_code: int) -> None:
     gateway = active()
     gateway.fail(1.0, code=code, message="no")
@@ -363,6 +365,25 @@ def test_a_message_over_the_limit_is_refused() -> None:
     gateway = active(limits=Limits(message=200))
     audio(gateway, 0.1, bytes(400))
     refused(gateway, 0.1)
+
+
+@pytest.mark.parametrize(
+    "kind", [str, str.encode, lambda text: bytearray(text.encode()), lambda t: memoryview(t.encode())]
+)
+@pytest.mark.parametrize("value", ["[]", "{}"])
+def test_a_message_of_very_many_objects_is_refused_before_it_is_decoded(value: str, kind: Callable[[str], Any]) -> None:
+    for count, refused in ((MAX_BRACKETS - 2, False), (MAX_BRACKETS - 1, True)):
+        gateway = active()
+        gateway.receive_text(kind(f'{{"type":"newer","values":[{",".join([value] * count)}]}}'), 1.0)
+        assert gateway.closing is refused
+        assert len(take(gateway, 1.0)) == (2 if refused else 0)
+
+
+def test_pings_and_pongs_do_not_keep_a_session_alive_that_says_nothing() -> None:
+    gateway = active(patience=GatewayLimits(idle=10.0))
+    gateway.transport_alive(9.0)
+    gateway.handle_timeout(10.0)
+    assert gateway.closing
 
 
 def test_nothing_is_heard_after_the_last_word() -> None:

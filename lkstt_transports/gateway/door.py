@@ -123,12 +123,13 @@ class Connection(asyncio.Protocol):
 
     def _look(self, head: bytearray, new: int) -> None:
         end = head.find(_END_OF_HEAD, max(0, len(head) - new - len(_END_OF_HEAD) + 1))
-        if end >= 0:
-            self._head, self._early = None, head[end + len(_END_OF_HEAD) :]
-            self._serve(bytes(head[: end + len(_END_OF_HEAD)]))
-        elif len(head) > self._door.limits.head_bytes:
+        end = end + len(_END_OF_HEAD) if end >= 0 else len(head) + 1
+        if min(end, len(head)) > self._door.limits.head_bytes:
             self._head = None
             self._refuse(_TOO_LONG)
+        elif end <= len(head):
+            self._head, self._early = None, head[end:]
+            self._serve(bytes(head[:end]))
         elif not _METHOD.match(head):
             self._head = None
             self._refuse(_NOT_HTTP)
@@ -207,6 +208,10 @@ class Door:
         await asyncio.gather(*self._tasks, return_exceptions=True)
         for listener in self._listeners:
             listener.close()
+        for connection in list(self._timers):
+            if not connection.asked:  # the server knows the others, and answers them
+                self.leave(connection)
+                connection.dismiss()
 
     def leave(self, connection: Connection) -> None:
         """It is closed, or no visitor any more. Safe to call twice."""
@@ -255,7 +260,7 @@ class Door:
     def _let_in(self, connection: Connection) -> None:
         self._keeper.enter(connection)
         self._metrics.visitors = len(self._keeper)
-        self._wait_until(connection.since + self.limits.arriving, connection, self._settle)
+        self._wait_until(connection.since + min(self.limits.arriving, self.limits.head), connection, self._settle)
         self._thin_out(connection.origin, connection.since)
         self._start(self._connect(connection))
 
