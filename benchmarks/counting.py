@@ -16,6 +16,7 @@ import struct
 import subprocess
 import sys
 import tempfile
+import time
 from collections.abc import Iterable, Mapping
 from importlib.metadata import version
 from pathlib import Path
@@ -23,10 +24,12 @@ from typing import Any, Protocol
 
 ROOT = Path(__file__).resolve().parent.parent
 REPEATS = 2
+PATIENCE_SECONDS = 900.0
+"""For one child: one that waits for what was lost never ends."""
 
 
 class Counter(Protocol):
-    """Counts instructions of this process, all its threads, in user space, between two points."""
+    """Counts what this process does, with all its threads, between two points: instructions in user space mostly."""
 
     def start(self) -> None:
         """Begin at zero."""
@@ -71,7 +74,7 @@ class Processor:
 # and an exchange of rbx with itself. The processor does nothing; valgrind notices and does what the first word asks.
 _CLIENT_REQUEST = bytes.fromhex("4889f8 31d2 48c1c703 48c1c70d 48c1c73d 48c1c733 4887db 4889d0 c3")
 _CALLGRIND = ord("C") << 24 | ord("T") << 16
-_DUMP, _ZERO, _START = _CALLGRIND, _CALLGRIND + 1, _CALLGRIND + 4
+_DUMP, _START = _CALLGRIND, _CALLGRIND + 4
 
 
 class Callgrind:
@@ -87,16 +90,32 @@ class Callgrind:
         self._ask(_START)
 
     def start(self) -> None:
-        self._ask(_ZERO)
+        self._dump()  # zeroing would leave what other threads did
 
     def stop(self) -> int:
-        self._ask(_DUMP)
-        self._dumps += 1
+        self._dump()
         with Path(f"{self._out}.{self._dumps}").open() as file:
             return int(next(line for line in file if line.startswith("summary:")).split()[1])
 
+    def _dump(self) -> None:
+        self._ask(_DUMP)
+        self._dumps += 1
+
     def _ask(self, what: int) -> None:
         self._request((ctypes.c_ulong * 6)(what))
+
+
+class ProcessorTime:
+    """Nanoseconds of the processor, in user space and in the kernel: what varies with the machine and the moment."""
+
+    def __init__(self) -> None:
+        self._began = 0
+
+    def start(self) -> None:
+        self._began = time.process_time_ns()
+
+    def stop(self) -> int:
+        return time.process_time_ns() - self._began
 
 
 def has_processor() -> bool:
@@ -133,8 +152,11 @@ def speed_packages(*, wanted: bool) -> list[str]:
 
 def tell(packages: Iterable[str], costs: Mapping[str, float]) -> None:
     """Print what ``run_child`` reads."""
-    about = {"python": platform.python_version(), **{package: version(package) for package in packages}}
-    print(json.dumps({"about": about, "costs": costs}))
+    print(json.dumps({"about": versions(packages), "costs": costs}))
+
+
+def versions(packages: Iterable[str]) -> dict[str, str]:
+    return {"python": platform.python_version(), **{package: version(package) for package in packages}}
 
 
 # The parent.
@@ -149,7 +171,7 @@ def run_child(command: list[str], *, hardware: bool) -> dict[str, Any]:
             out = f"{directory}/out"
             valgrind = ["valgrind", "-q", "--tool=callgrind", "--instr-atstart=no"]
             command = [*valgrind, f"--callgrind-out-file={out}", *command, out]
-        done = subprocess.run(command, env=environment, stdout=subprocess.PIPE, text=True)
+        done = subprocess.run(command, env=environment, stdout=subprocess.PIPE, text=True, timeout=PATIENCE_SECONDS)
     if done.returncode:
         raise SystemExit(f"{' '.join(command)} ended with {done.returncode}")
     result: dict[str, Any] = json.loads(done.stdout.splitlines()[-1])

@@ -1,28 +1,18 @@
-"""What a second of streamed audio costs over a real socket, in user-space instructions, beside a bare client.
+"""What a second of streamed audio costs over a real socket: every transport beside its floor and livekit-agents.
 
-    python benchmarks/loopback.py [--json FILE] [--only NAME]...
-
-Each transport of lkstt streams to a small gateway in another process, as a microphone would; and so does the least
-client that the same library allows. Takes about half an hour. ``README.md`` beside this file says how and why.
+Figures are instructions and nanoseconds of the processor per second of audio and stream. The floor is the least client
+that the same library allows. In real time, what the ticker costs alone is told, and taken off.
 """
 
 from __future__ import annotations
 
-import argparse
-import json
-import platform
-import subprocess
 import sys
-from collections.abc import Iterable, Iterator, Mapping
-from contextlib import contextmanager
-from pathlib import Path
+from collections.abc import Iterator
 from typing import Any
 
-from counting import REPEATS, commit, cpu, has_processor, measure
+from harness import MILLION, Figure, Measuring, Setup, figure, measuring_gateway, packages, ratio, say, show, table
 
-CLIENT = str(Path(__file__).with_name("loopback_client.py"))
-SERVER = str(Path(__file__).with_name("loopback_server.py"))
-
+TITLE = "A second of audio over a socket"
 NAMES = {
     "asyncio": "asyncio (aiohttp)",
     "uvloop": "asyncio (aiohttp) on uvloop",
@@ -31,71 +21,89 @@ NAMES = {
     "anyio-trio": "anyio on trio",
     "sync": "sync",
 }
-KINDS = ("pace", "bare", "adapter", "bare_speed", "adapter_speed")
-HEADS = ("transport", "bare", "lkstt", "ratio", "bare, speed", "lkstt, speed", "ratio, speed", "taken off")
+STREAMS = 10
+"""In real time, so that they share the ticker."""
+SLOW = 2.0
+UTTERANCES = 4
+"""In a window of a burst."""
+UNITS = {
+    "burst": (MILLION, "Burst: millions of instructions in user space per second of audio"),
+    "burst, time": (MILLION, "Burst: milliseconds of the processor, kernel included, per second of audio"),
+    "real time": (MILLION, "Real time: millions of instructions in user space per second of audio and stream"),
+}
 
 
-@contextmanager
-def server() -> Iterator[str]:
-    """Run the gateway; give its URL."""
-    process = subprocess.Popen([sys.executable, SERVER], stdout=subprocess.PIPE, text=True)
-    assert process.stdout is not None
-    try:
-        yield process.stdout.readline().strip()
-    finally:
-        process.terminate()
-        process.communicate()
+def name_of(side: str, *, speed: bool) -> str:
+    return f"{side}, speed" if speed else side
 
 
-def net(figures: Mapping[str, Mapping[str, Mapping[str, float]]], transport: str) -> dict[str, float]:
-    """Give instructions per second of each kind, without those of the pace; of the pace, its own."""
-    costs = {kind: figures[f"{transport} {kind}"]["second"]["instructions"] for kind in KINDS}
-    return {kind: cost if kind == "pace" else cost - costs["pace"] for kind, cost in costs.items()}
+def measure(setup: Setup) -> dict[str, Any]:
+    """Give mode, transport, side and figure; and what the processes told of themselves."""
+    found: dict[str, Any] = {**{mode: {} for mode in UNITS}, "about": {}}
+    with measuring_gateway() as gateway:
+        for transport in ("asyncio", "trio") if setup.quick else NAMES:
+            measure_transport(setup, gateway, transport, found)
+    return found
 
 
-def table(costs: Mapping[str, Mapping[str, float]]) -> Iterable[str]:
-    """Lines of a Markdown table."""
-    yield f"| {' | '.join(HEADS)} |"
-    yield f"|{' --- |' + ' ---: |' * (len(HEADS) - 1)}"
-    for transport, cost in costs.items():
-        cells = [NAMES[transport]]
-        for bare, adapter in (("bare", "adapter"), ("bare_speed", "adapter_speed")):
-            cells += [f"{cost[bare]:,}", f"{cost[adapter]:,}", f"{cost[adapter] / cost[bare]:.2f}"]
-        yield f"| {' | '.join([*cells, format(cost['pace'], ',')])} |"
+def measure_transport(setup: Setup, gateway: Measuring, transport: str, found: dict[str, Any]) -> None:
+    sides = [(side, speed, sys.executable) for speed in (True, False) for side in ("bare", "lkstt")]
+    if setup.livekit and transport == "asyncio":
+        sides.append(("livekit", False, setup.livekit))
+
+    def ask(mode: str, side: str, python: str, *, speed: bool, **job: Any) -> Figure:
+        name = name_of(side, speed=speed)
+        say(f"{transport}, {name}, {mode}")
+        way = "real time" if mode == "real time" else "burst"
+        result = gateway.ask(
+            python, hardware=setup.hardware, transport=transport, mode=way, side=side, speed=speed, **job
+        )
+        if result.get("finals") != result.get("expected"):
+            raise SystemExit(f"finals are missing: {transport}, {name}, {mode}")
+        found["about"][f"{transport}, {name}"] = result["about"]
+        return figure(result["costs"])
+
+    windows = 2 if setup.quick else 3
+    costs = {mode: found[mode].setdefault(transport, {}) for mode in UNITS}
+    for side, speed, python in sides:
+        costs["burst"][name_of(side, speed=speed)] = ask(
+            "burst", side, python, speed=speed, utterances=UTTERANCES, windows=windows
+        )
+    for side, speed, python in sides:
+        costs["burst, time"][name_of(side, speed=speed)] = ask(
+            "burst, time", side, python, speed=speed, utterances=20, windows=9, processor_time=True
+        )
+    ticker = ask("real time", "ticker", sys.executable, speed=False, streams=0, windows=2)
+    slow = 1.0 if setup.hardware else SLOW
+    for side, speed, python in sides:
+        if speed or side == "livekit":
+            cost = ask("real time", side, python, speed=speed, streams=STREAMS, windows=2, slow=slow)
+            costs["real time"][name_of(side, speed=speed)] = without(ticker, cost)
+    costs["real time"]["ticker"] = ticker
 
 
-def main() -> None:
-    parser = argparse.ArgumentParser(description="Instructions per second of audio over a loopback socket.")
-    parser.add_argument("--json", metavar="FILE", type=Path, help="write the figures here as well")
-    parser.add_argument("--only", metavar="NAME", action="append", choices=NAMES, help=f"one of {', '.join(NAMES)}")
-    options = parser.parse_args()
-    hardware = has_processor()
-    transports = options.only or list(NAMES)
-    with server() as url:
-        sides = {
-            f"{transport} {kind}": [sys.executable, CLIENT, transport, kind, url]
-            for transport in transports
-            for kind in KINDS
-        }
-        measured = measure(sides, hardware=hardware)
-    costs = {transport: net(measured["figures"], transport) for transport in transports}
-    result: dict[str, Any] = {
-        "counter": "instructions:u of the processor" if hardware else "callgrind",
-        "cpu": cpu(),
-        "kernel": platform.release(),
-        "commit": commit(),
-        "net": costs,
-        **measured,
-    }
-    for line in table(costs):
-        print(line)
-    spread = max(side["second"]["spread"] for side in result["figures"].values())
-    print(f"\n{result['counter']}, {REPEATS} runs, largest spread {spread:.2%}; {result['cpu']}; {result['commit']}")
-    versions = {name: version for about in result["about"].values() for name, version in about.items()}
-    print(", ".join(f"{name} {version}" for name, version in versions.items()))
-    if options.json:
-        options.json.write_text(json.dumps(result, indent=1) + "\n")
+def without(ticker: Figure, cost: Figure) -> Figure:
+    share = ticker["median"] / STREAMS
+    return {**cost, **{name: cost[name] - share for name in ("median", "min", "max")}}
 
 
-if __name__ == "__main__":
-    main()
+def lines(found: dict[str, Any]) -> Iterator[str]:
+    for mode, (unit, title) in UNITS.items():
+        yield from (f"{title}:", "")
+        livekit = found[mode].get("asyncio", {}).get("livekit")
+        rows = []
+        for transport, costs in found[mode].items():
+            for speed in (True, False):
+                bare, own = (costs.get(name_of(side, speed=speed)) for side in ("bare", "lkstt"))
+                if own:
+                    name = NAMES[transport] if speed else f"{NAMES[transport]}, plain"
+                    rows.append([name, show(bare, 2, unit), show(own, 2, unit), ratio(own, bare), ratio(livekit, own)])
+        if livekit:
+            rows.append(["livekit-agents on asyncio", "", show(livekit, 2, unit), "", ""])
+        yield from table(("transport", "bare", "client", "lkstt / bare", "livekit-agents / lkstt"), rows)
+        yield ""
+    ticker = {NAMES[transport]: costs["ticker"]["median"] for transport, costs in found["real time"].items()}
+    told = ", ".join(f"{name} {cost / MILLION / STREAMS:.2f}" for name, cost in ticker.items())
+    yield f"Taken off in real time, for each of {STREAMS} streams its share in the ticker: {told}."
+    yield ""
+    yield f"{packages(found['about'])}."

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import json
+from random import Random
 
+RATE = 16000
 MESSAGE_SECONDS = 0.05
 MESSAGE_BYTES = 1600
 PUSH_SECONDS = 0.02
@@ -13,7 +15,12 @@ FINAL_SECONDS = 0.2
 """Audio before each final of the final's own figure: whole messages, and something for its usage event to tell."""
 UTTERANCE_SECONDS = 3.0
 INTERIMS = 14
-PCM = bytes((37 * i + (i >> 3)) % 251 for i in range(16 * MESSAGE_BYTES))
+PCM = Random(16).randbytes(16 * MESSAGE_BYTES)
+"""Noise, so that any part of it can be found again."""
+
+
+PUSHED = [PCM[place : place + 640] for place in range(0, len(PCM), 640)]
+"""Pieces of ``PUSH_SECONDS``, to be pushed over and over."""
 
 
 def piece(seconds: float) -> bytes:
