@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import sys
 from importlib import import_module
 from typing import Any
@@ -62,6 +63,8 @@ def run(arguments: list[str]) -> int:
     except click.UsageError as error:
         path = error.ctx.command_path if error.ctx else "lkstt"
         text = error.format_message().strip().rstrip(".").replace("\n", " ")
+        # What is too much may be the rest of a secret with spaces.
+        text = re.sub(r"^(Got unexpected extra arguments?) \(.*", r"\1", text)
         say(f"{text}: see {path} --help")
         return USAGE
     except OutputClosed:

@@ -202,8 +202,8 @@ async def _serve(gateway: LocalGateway, address: str, *, made: bool) -> int:
     gc.collect()
     gc.freeze()
     try:
-        secret = gateway.api_secret if made else "..."
-        arguments = f'model="auto", base_url="{gateway.base_url}", api_key="{gateway.api_key}", api_secret="{secret}"'
+        key, secret = (gateway.api_key, gateway.api_secret) if made else ("...", "...")
+        arguments = f'model="auto", base_url="{gateway.base_url}", api_key="{key}", api_secret="{secret}"'
         emit(f"{gateway.base_url}\n")
         say("ready; Ctrl-C stops")
         if made:
