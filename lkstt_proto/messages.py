@@ -7,7 +7,7 @@ a client sends is read strictly where audio would be misunderstood otherwise (PR
 from __future__ import annotations
 
 import re
-from binascii import a2b_base64
+from binascii import a2b_base64, b2a_base64
 from collections.abc import Callable, Mapping
 from enum import StrEnum
 from functools import partial
@@ -365,16 +365,22 @@ def _session_create(message: dict[str, Any], limits: Limits) -> SessionCreate:
     )
 
 
+def read_base64(text: str) -> bytes | None:
+    """Decode base64 of which each value has one spelling (RFC 4648 3.5); None for all else."""
+    try:
+        data = a2b_base64(text, strict_mode=True)
+    except ValueError:
+        return None
+    # The strict mode takes several spellings of the last byte, and that of some interpreters too much padding.
+    return data if b2a_base64(data, newline=False) == text.encode() else None
+
+
 def _input_audio(message: dict[str, Any], _limits: Limits) -> InputAudio:
     audio = message.get("audio")
     if type(audio) is not str:
         raise BadRequest("audio is not text")
-    try:
-        pcm = a2b_base64(audio, strict_mode=True)
-    except ValueError:
-        pcm = None
-    # The strict mode of some interpreters lets padding follow that belongs to nothing.
-    if pcm is None or (len(pcm) + 2) // 3 * 4 != len(audio):
+    pcm = read_base64(audio)
+    if pcm is None:
         raise BadRequest(f"audio of {len(audio)} characters is no base64")
     if len(pcm) % 2:
         raise BadRequest(f"audio of {len(pcm)} bytes ends within a sample")

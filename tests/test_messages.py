@@ -434,6 +434,8 @@ def test_audio_that_is_no_text_is_refused(value: Any) -> None:
         "AAA=\n",
         "AAA=AAA=",
         "AA\r\nAA",
+        "AAB=",
+        "AB==",
     ],
 )
 def test_audio_that_is_no_base64_is_refused(audio: str) -> None:
@@ -444,7 +446,8 @@ def test_half_a_sample_is_refused() -> None:
     assert bad_request("input_audio", audio="AAAA") == "audio of 3 bytes ends within a sample"
 
 
-STRICT_BASE64 = re.compile(r"(?:[A-Za-z0-9+/]{4})*(?:[A-Za-z0-9+/]{2}==|[A-Za-z0-9+/]{3}=)?")
+# No bits are left over in the last character (RFC 4648 3.5).
+STRICT_BASE64 = re.compile(r"(?:[A-Za-z0-9+/]{4})*(?:[A-Za-z0-9+/][AQgw]==|[A-Za-z0-9+/]{2}[AEIMQUYcgkosw048]=)?")
 
 
 @relaxed

@@ -239,7 +239,9 @@ def test_redacted_audio_is_silence_of_the_same_length() -> None:
     assert "my name" in json.dumps(recorded)
 
 
-@pytest.mark.parametrize(("audio", "silent"), [("AAEAAQ==", {"hex": "0000", "times": 2}), ("AAE=x", "xxxxx"), (5, 5)])
+@pytest.mark.parametrize(
+    ("audio", "silent"), [("AAEAAQ==", {"hex": "0000", "times": 2}), ("AAE=x", "-----"), ("AAF=", "----"), (5, 5)]
+)
 def test_audio_that_a_gateway_got_is_redacted_apart_from_text(audio: Any, silent: Any) -> None:
     recorder = Recorder.gateway("served")
     recorder.transport_opened(0.0)
