@@ -133,12 +133,16 @@ def _recorded(fixture: Fixture) -> None:
             noted.append((step.at, step.method, step.data))
         while recorder.take_actions(step.at, step.take) and step.take is None:
             pass
+    told: list[int] = []
     for redact in (False, True):
         recorded = recorder.lines(redact_text=redact, redact_audio=redact)
         anew = load(recorded)
         check(replay(anew) == [], "a recording replays green")
         kept = [(step.at, step.method, step.data) for step in anew.steps if step.method is not None]
         check(redact or kept == noted, "a recording holds what was told")
+        actions = [len(step.actions) for step in anew.steps]
+        told = told or actions
+        check(actions == told, "as much follows from what was redacted")
         check([(at, method) for at, method, _ in kept] == [(at, method) for at, method, _ in noted], "in its order")
 
 
