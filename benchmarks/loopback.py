@@ -11,6 +11,7 @@ from collections.abc import Iterator
 from typing import Any
 
 from harness import MILLION, Figure, Measuring, Setup, figure, measuring_gateway, packages, ratio, say, show, table
+from workload import INTERIMS, UTTERANCE_SECONDS
 
 TITLE = "A second of audio over a socket"
 NAMES = {
@@ -30,6 +31,7 @@ UNITS = {
     "burst": (MILLION, "Burst: millions of instructions in user space per second of audio"),
     "burst, time": (MILLION, "Burst: milliseconds of the processor, kernel included, per second of audio"),
     "real time": (MILLION, "Real time: millions of instructions in user space per second of audio and stream"),
+    "real time, time": (MILLION, "Real time: milliseconds of the processor, kernel included, per second and stream"),
 }
 
 
@@ -38,8 +40,8 @@ def name_of(side: str, *, speed: bool) -> str:
 
 
 def measure(setup: Setup) -> dict[str, Any]:
-    """Give mode, transport, side and figure; and what the processes told of themselves."""
-    found: dict[str, Any] = {**{mode: {} for mode in UNITS}, "about": {}}
+    """Give mode, transport, side and figure; events per second in a burst; and versions."""
+    found: dict[str, Any] = {**{mode: {} for mode in UNITS}, "events": {}, "about": {}}
     with measuring_gateway() as gateway:
         for transport in ("asyncio", "trio") if setup.quick else NAMES:
             measure_transport(setup, gateway, transport, found)
@@ -61,6 +63,8 @@ def measure_transport(setup: Setup, gateway: Measuring, transport: str, found: d
         if result.get("finals") != result.get("expected"):
             raise SystemExit(f"finals are missing: {transport}, {name}, {mode}")
         found["about"][f"{transport}, {name}"] = result["about"]
+        if mode == "burst, time":
+            found["events"].setdefault(transport, {})[name] = result["events"] / result["seconds"]
         return figure(result["costs"])
 
     windows = 2 if setup.quick else 3
@@ -73,13 +77,15 @@ def measure_transport(setup: Setup, gateway: Measuring, transport: str, found: d
         costs["burst, time"][name_of(side, speed=speed)] = ask(
             "burst, time", side, python, speed=speed, utterances=20, windows=9, processor_time=True
         )
-    ticker = ask("real time", "ticker", sys.executable, speed=False, streams=0, windows=2)
     slow = 1.0 if setup.hardware else SLOW
-    for side, speed, python in sides:
-        if speed or side == "livekit":
-            cost = ask("real time", side, python, speed=speed, streams=STREAMS, windows=2, slow=slow)
-            costs["real time"][name_of(side, speed=speed)] = without(ticker, cost)
-    costs["real time"]["ticker"] = ticker
+    ways: dict[str, dict[str, Any]] = {"real time": {"slow": slow}, "real time, time": {"processor_time": True}}
+    for mode, way in ways.items():
+        ticker = ask(mode, "ticker", sys.executable, speed=False, streams=0, windows=2, **{**way, "slow": 1.0})
+        for side, speed, python in sides:
+            if speed or side == "livekit":
+                cost = ask(mode, side, python, speed=speed, streams=STREAMS, windows=2, **way)
+                costs[mode][name_of(side, speed=speed)] = without(ticker, cost)
+        costs[mode]["ticker"] = ticker
 
 
 def without(ticker: Figure, cost: Figure) -> Figure:
@@ -104,6 +110,18 @@ def lines(found: dict[str, Any]) -> Iterator[str]:
         yield ""
     ticker = {NAMES[transport]: costs["ticker"]["median"] for transport, costs in found["real time"].items()}
     told = ", ".join(f"{name} {cost / MILLION / STREAMS:.2f}" for name, cost in ticker.items())
-    yield f"Taken off in real time, for each of {STREAMS} streams its share in the ticker: {told}."
+    yield f"Taken off in real time, for each of {STREAMS} streams its share in the ticker, in million instructions:"
+    yield f"{told}."
+    yield ""
+    events = {
+        f"{NAMES[transport]} {name}": told
+        for transport, sides in found["events"].items()
+        for name, told in sides.items()
+        if name in ("lkstt, speed", "livekit")
+    }
+    sent = (INTERIMS + 1) / UTTERANCE_SECONDS
+    yield f"Transcripts delivered per second of audio in the bursts (the gateway sent {sent:.2f}):"
+    yield f"{', '.join(f'{name} {told:.2f}' for name, told in events.items())}. What is missing are interims that a"
+    yield "newer one replaced before anybody read them."
     yield ""
     yield f"{packages(found['about'])}."

@@ -46,14 +46,14 @@ Bars = Mapping[str, tuple[str, Sequence[float | None]]]
 
 
 def bars(axes: Axes, groups: Sequence[str], sides: Bars, text: str = "{:.1f}") -> None:
-    """Draw groups of bars side by side, each with its value on top."""
+    """Draw groups of bars side by side, each with its value on top, and leave room for a legend above them."""
     width = 0.84 / len(sides)
     for place, (name, (color, values)) in enumerate(sides.items()):
         at = [i + (place - (len(sides) - 1) / 2) * width for i, value in enumerate(values) if value is not None]
         drawn = axes.bar(at, [value for value in values if value is not None], width * 0.94, color=color, label=name)
         axes.bar_label(drawn, fmt=text.format, fontsize=7, padding=1)
     axes.set_xticks(range(len(groups)), groups, fontsize=8)
-    axes.margins(y=0.12)
+    axes.set_ylim(top=1.35 * max(value for _, values in sides.values() for value in values if value is not None))
 
 
 def draw_core(axes: Axes, found: dict[str, Any]) -> None:
@@ -82,9 +82,10 @@ def draw_loopback(axes: Axes, found: dict[str, Any], mode: str, title: str) -> N
     bars(axes, [SHORT[transport] for transport in costs], {name: each for name, each in values.items() if any(each[1])})
     livekit = costs.get("asyncio", {}).get("livekit")
     if livekit:
-        axes.axhline(livekit["median"] / MILLION, color=LIVEKIT, label="livekit-agents")
+        axes.axhline(livekit["median"] / MILLION, color=LIVEKIT, label="livekit-agents, on asyncio")
+        axes.set_ylim(top=max(axes.get_ylim()[1], 1.35 * livekit["median"] / MILLION))
     axes.set_title(title)
-    axes.legend(fontsize=7)
+    axes.legend(fontsize=7, ncols=2, loc="upper center")
 
 
 def draw_streams(axes: Axes, found: dict[str, Any], value: Callable[[dict[str, Any]], float], title: str) -> None:
@@ -109,23 +110,20 @@ def draw_streams(axes: Axes, found: dict[str, Any], value: Callable[[dict[str, A
 def draw_lag(axes: Axes, found: dict[str, Any]) -> None:
     draw_streams(axes, found, lambda told: 1000 * told["lag"]["p99"], "Real time: p99 lag of audio, ms")
     axes.axhline(50, color="black", linewidth=0.6)
+    axes.annotate("50 ms", (0.99, 50), xycoords=("axes fraction", "data"), ha="right", va="bottom", fontsize=7)
 
 
 def draw_reconnect(axes: Axes, found: dict[str, Any]) -> None:
     outages = found["outages"]
     colors = {"lkstt": ("lkstt", OWN), "livekit": ("livekit-agents", LIVEKIT)}
     sides = [side for side in colors if any(side in told for told in outages.values())]
-    bars(
-        axes,
-        list(outages),
-        {colors[side][0]: (colors[side][1], [told[side]["caught up"] for told in outages.values()]) for side in sides},
-    )
-    for place, told in enumerate(outages.values()):
-        for shift, side in zip((-0.21, 0.21), sides, strict=False):
-            note = f"lost\n{told[side]['lost']:.1f} s"
-            axes.annotate(note, (place + shift, 0), (0, 2), textcoords="offset points", ha="center", fontsize=7)
-    axes.set_title("Outage: caught up after, s, and audio lost")
-    axes.legend(fontsize=7)
+    values = {side: [told[side]["caught up"] for told in outages.values()] for side in sides}
+    bars(axes, list(outages), {colors[side][0]: (colors[side][1], values[side]) for side in sides})
+    for drawn, side in zip(axes.containers, sides, strict=True):
+        losses = [told[side]["lost"] for told in outages.values() if told[side]["caught up"] is not None]
+        axes.bar_label(drawn, [f"lost {lost:.1f} s" for lost in losses], fontsize=7, padding=10)
+    axes.set_title("Back after an outage: caught up after, s, and audio lost")
+    axes.legend(fontsize=7, loc="upper left")
 
 
 def draw_weight(axes: Axes, found: dict[str, Any]) -> None:
@@ -143,8 +141,9 @@ def draw_weight(axes: Axes, found: dict[str, Any]) -> None:
     }
     bars(axes, [names[name] for name in groups], sides, "{:.0f}")
     axes.set_yscale("log")
-    axes.set_title("Weight")
-    axes.legend(fontsize=7)
+    axes.set_ylim(1, 5 * axes.get_ylim()[1])
+    axes.set_title("Weight (logarithmic)")
+    axes.legend(fontsize=7, loc="upper right")
 
 
 def panels(parts: dict[str, Any]) -> list[Callable[[Axes], None]]:
