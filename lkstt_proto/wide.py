@@ -99,9 +99,9 @@ def parse_message(data: Data, limits: Limits) -> object:
     if not isinstance(data, str):
         _require_utf8(raw)
     require_nesting_within_limit(raw)
-    raw = bytes(raw.strip(WHITESPACE))
-    if not raw.startswith(b"{"):
+    if not raw.lstrip(WHITESPACE).startswith(b"{"):
         raise NotUsable(f"{len(raw)} bytes that are no JSON object")
+    raw = bytes(raw.strip(WHITESPACE))
     suspect = numbers_are_suspect(raw)
     message = None if suspect else _unpack(raw, limits)
     if message is None:
