@@ -371,12 +371,14 @@ class Timeline:
     """Samples sent on this session."""
     offset: int = 0
     """From counts to positions in the last piece."""
+    shift: float | None = 0.0
+    """Seconds from session times to stream times, the same for all; None where pieces differ."""
 
     def begin(self, position: int) -> None:
         """Start a session whose first sample will be the one at ``position``."""
-        self.pieces = [Piece(0, position)]
         self.count = 0
-        self.offset = position
+        self.pieces = []
+        self._jump(position)
 
     @property
     def position(self) -> int:
@@ -389,34 +391,42 @@ class Timeline:
         if position - count != self.offset:
             if not count:
                 self.pieces.clear()
-            self.pieces.append(Piece(count, position))
-            self.offset = position - count
+            self._jump(position)
         self.count = count + samples
 
     def start(self, seconds: float) -> float:
         """Stream time in seconds of session time ``seconds``, read as the start of something."""
-        if len(self.pieces) == 1:
-            return self._place(seconds, 0)
         count = seconds * self.rate + SLACK
-        return self._place(seconds, max(0, bisect_right(self.pieces, count, key=lambda piece: piece.count) - 1))
+        return self._place(seconds, bisect_right(self.pieces, count, key=lambda piece: piece.count) - 1)
 
     def end(self, seconds: float) -> float:
         """Stream time in seconds of session time ``seconds``, read as the end of something: before a gap, not after."""
-        if len(self.pieces) == 1:
-            return self._place(seconds, 0)
         count = seconds * self.rate - SLACK
-        return self._place(seconds, max(0, bisect_left(self.pieces, count, key=lambda piece: piece.count) - 1))
+        return self._place(seconds, bisect_left(self.pieces, count, key=lambda piece: piece.count) - 1)
 
-    def end_position(self, seconds: float) -> int:
-        """The last position that ``end`` covers whole."""
-        return min(self.position, int(self.end(seconds) * self.rate + SLACK))
+    def span(self, start: float, end: float) -> tuple[float, float, int]:
+        """Stream times of a stretch of session time, and the last position that its end covers whole."""
+        shift = self.shift
+        if shift is None:
+            begins, ends = self.start(start), self.end(end)
+        else:  # the same, at a quarter of the cost
+            latest = self.position / self.rate
+            begins, ends = start + shift, end + shift
+            if begins > latest:
+                begins = latest
+            if ends > latest:
+                ends = latest
+        position = int(ends * self.rate + SLACK)
+        last = self.count + self.offset
+        return begins, ends if ends > begins else begins, position if position < last else last
 
     def count_of(self, position: int) -> int:
         """How many samples were sent on this session up to ``position``, which lies in one of its pieces."""
-        pieces = self.pieces
-        index = bisect_left(pieces, position, key=lambda piece: piece.position) - 1 if len(pieces) > 1 else 0
-        piece = pieces[max(0, index)]
-        return max(0, piece.count + position - piece.position)
+        pieces, offset = self.pieces, self.offset
+        if len(pieces) > 1:
+            piece = pieces[max(0, bisect_left(pieces, position, key=lambda piece: piece.position) - 1)]
+            offset = piece.position - piece.count
+        return position - offset if position > offset else 0
 
     def position_of(self, count: int) -> int:
         """The position before which ``count`` samples were sent on this session."""
@@ -428,21 +438,22 @@ class Timeline:
         """Session time sent so far."""
         return self.count / self.rate
 
-    @property
-    def shift(self) -> float | None:
-        """Seconds from session times to stream times, the same for all; None where pieces differ."""
-        if len(self.pieces) > 1:
-            return None
-        piece = self.pieces[0]
-        return (piece.position - piece.count) / self.rate
-
     def forget(self, position: int) -> None:
         """Let go of pieces that end before ``position``."""
         while len(self.pieces) > 1 and self.pieces[1].position <= position:
             del self.pieces[0]
+        self._find_shift()
+
+    def _jump(self, position: int) -> None:
+        self.pieces.append(Piece(self.count, position))
+        self.offset = position - self.count
+        self._find_shift()
+
+    def _find_shift(self) -> None:
+        self.shift = self.offset / self.rate if len(self.pieces) == 1 else None
 
     def _place(self, seconds: float, index: int) -> float:
-        piece = self.pieces[index]
+        piece = self.pieces[max(0, index)]
         return min(seconds + (piece.position - piece.count) / self.rate, self.position / self.rate)
 
 

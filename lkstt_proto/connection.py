@@ -559,9 +559,7 @@ class Connection(Link):
             self._step_turn(message.trigger)
             return
         self._confidences.hear(message, final=message.kind is TranscriptKind.FINAL)
-        heard = self._hearing.hear(
-            message, self._now, language=self._settings.language or "", session_id=self._session_id or ""
-        )
+        heard = self._hearing.hear(message, self._now, self._settings.language or "", self._session_id or "")
         if heard.problems:
             self._diagnose("invalid_field", ", ".join(heard.problems))
         if heard.acknowledged:

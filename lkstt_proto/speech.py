@@ -35,11 +35,13 @@ class Reading(NamedTuple):
 class Reader:
     """Reads the transcripts of one session after another."""
 
-    __slots__ = ("_info", "_last_end", "_last_start", "_timeline", "_trusted")
+    __slots__ = ("_code", "_info", "_language", "_last_end", "_last_start", "_timeline", "_trusted")
 
     def __init__(self, timeline: Timeline, info: ModelInfo) -> None:
         self._timeline = timeline
         self._info = info
+        self._code: str | None = None  # the last language heard, and how it is spelt: mostly it stays the same
+        self._language = ""
         self.begin()
 
     def begin(self) -> None:
@@ -47,7 +49,7 @@ class Reader:
         self._trusted = self._info.times
         self._last_start = self._last_end = 0.0
 
-    def read(self, message: Transcript, *, final: bool, since: float, language: str) -> Reading:
+    def read(self, message: Transcript, final: bool, since: float, language: str) -> Reading:
         """Place ``message`` in the stream.
 
         ``since`` is the acknowledged stream time in seconds, where a transcript without times of its own begins.
@@ -57,34 +59,42 @@ class Reader:
         problems = message.problems
         start_time = end_time = timeline.position / timeline.rate
         end = None
-        if self._trusted and message.duration:
-            sent = timeline.seconds
+        duration = message.duration
+        if duration and self._trusted:
+            sent = timeline.count / timeline.rate
             session_start = message.start or 0.0
             if session_start > sent + TOLERANCE:
                 problems = (*problems, "start")
                 session_start = 0.0
-            session_end = session_start + message.duration
-            if session_end > sent + TOLERANCE:
-                problems = (*problems, "duration")
-            session_end = min(session_end, sent)
+            session_end = session_start + duration
+            if session_end > sent:
+                if session_end > sent + TOLERANCE:
+                    problems = (*problems, "duration")
+                session_end = sent
             # A start that had to be mended says nothing of the gateway's clock.
             if not final or "start" in problems or self._follows(session_start, session_end):
-                start_time = timeline.start(session_start)
-                end_time = max(start_time, timeline.end(session_end))
-                end = timeline.end_position(session_end)
+                start_time, end_time, end = timeline.span(session_start, session_end)
         if end is None:
             start_time = min(since, end_time)
-        data = SpeechData(
-            self._info.language(message.language or "") or language or DEFAULT_LANGUAGE,
-            message.text,
-            start_time,
-            end_time,
-            message.confidence,
-            message.speaker_id,
-            self._words(message.words, start_time) if message.words else (),
-            message.metadata,
+        code, words = message.language, message.words
+        if code != self._code:
+            self._code = code
+            self._language = self._info.language(code) if code else ""
+        # As SpeechData(...) and Reading(...), at half of the cost.
+        data = _new_tuple(
+            SpeechData,
+            (
+                self._language or language or DEFAULT_LANGUAGE,
+                message.text,
+                start_time,
+                end_time,
+                message.confidence,
+                message.speaker_id,
+                self._words(words, start_time) if words else (),
+                message.metadata,
+            ),
         )
-        return Reading(data, end, problems)
+        return _new_tuple(Reading, (data, end, problems))
 
     def _follows(self, start: float, end: float) -> bool:
         """Whether a final's session times fit behind those of the last one (CONTRACT decision 2).
@@ -100,17 +110,16 @@ class Reader:
 
     def _words(self, words: tuple[Word, ...], segment_start: float) -> tuple[TimedWord, ...]:
         timeline = self._timeline
-        sent = timeline.seconds + TOLERANCE
+        sent = timeline.count / timeline.rate + TOLERANCE if self._trusted else -1.0
         latest = timeline.position / timeline.rate
         shift = timeline.shift
-        trusted = self._trusted
         timed = []
-        for text, start, end, confidence, speaker_id in words:
-            if start is None or end is None or not start <= end <= sent or not trusted:
+        for word in words:
+            start, end = word.start, word.end
+            if start is None or end is None or not start <= end <= sent:
                 begins = ends = segment_start
             elif shift is None:
-                begins = timeline.start(start)
-                ends = max(begins, timeline.end(end))
+                begins, ends, _ = timeline.span(start, end)
             else:
                 begins = start + shift
                 ends = end + shift
@@ -118,5 +127,5 @@ class Reader:
                     begins = min(begins, latest)
                     ends = latest
             # As TimedWord(...), at half of the cost.
-            timed.append(_new_tuple(TimedWord, (text, begins, ends, confidence, speaker_id)))
+            timed.append(_new_tuple(TimedWord, (word.text, begins, ends, word.confidence, word.speaker_id)))
         return tuple(timed)

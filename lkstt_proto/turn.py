@@ -13,6 +13,9 @@ from .tables import SPEECH, SpeechEffect, SpeechState
 from .unread import Unread
 
 
+_new_tuple = tuple.__new__
+
+
 class Turn:
     """Steps the speech table and tells what it says."""
 
@@ -85,4 +88,5 @@ class Turn:
     }
 
     def _tell(self, kind: SpeechEventType, request_id: str = "", usage: RecognitionUsage | None = None) -> None:
-        self._unread.append(SpeechEvent(kind, request_id, (), usage, self.audio_time))
+        # As SpeechEvent(...), at half of the cost.
+        self._unread.append(_new_tuple(SpeechEvent, (kind, request_id, (), usage, self.audio_time, False)))

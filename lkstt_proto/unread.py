@@ -36,7 +36,8 @@ class Unread:
     def interim(self, event: SpeechEvent) -> None:
         """Add an interim, in the place of the unread one if there is one."""
         if self._interim is None:
-            self.append(event)
+            self._interim = len(self._events)
+            self._add(event)
         else:
             self._events[self._interim] = event
 

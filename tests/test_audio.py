@@ -502,7 +502,7 @@ def test_a_session_without_gaps_is_shifted_by_its_first_sample() -> None:
     assert timeline.start(0.25) == pytest.approx(0.75)
     assert timeline.shift == pytest.approx(0.5)
     assert timeline.end(0.25) == pytest.approx(0.75)
-    assert timeline.end_position(0.25) == 750
+    assert timeline.span(0.0, 0.25)[2] == 750
     assert (timeline.count, timeline.position, timeline.seconds) == (1000, 1500, 1.0)
 
 
@@ -517,22 +517,22 @@ def test_the_end_before_a_gap_and_the_start_after_it_are_different_places() -> N
     timeline = sent((0, 100), (400, 100))
     assert timeline.end(0.1) == pytest.approx(0.1)
     assert timeline.start(0.1) == pytest.approx(0.4)
-    assert timeline.end_position(0.1) == 100
+    assert timeline.span(0.0, 0.1)[2] == 100
     assert timeline.shift is None
     assert timeline.end(0.15) == pytest.approx(0.45)
-    assert timeline.end_position(0.15) == 450
+    assert timeline.span(0.0, 0.15)[2] == 450
 
 
 def test_times_beyond_the_audio_sent_end_with_it() -> None:
     timeline = sent((0, 100), (400, 100))
     assert timeline.end(9.0) == timeline.start(9.0) == pytest.approx(0.5)
     assert timeline.end(float("inf")) == pytest.approx(0.5)
-    assert timeline.end_position(1e300) == 500
+    assert timeline.span(0.0, 1e300)[2] == 500
 
 
 def test_an_end_within_a_sample_does_not_cover_it() -> None:
     timeline = sent((0, 100))
-    assert timeline.end_position(0.0505) == 50
+    assert timeline.span(0.0, 0.0505)[2] == 50
 
 
 def test_the_position_of_a_count_is_where_the_gateway_stood() -> None:
@@ -588,7 +588,7 @@ def test_every_session_time_lies_where_its_sample_was_sent(
         start = counted[count] if count < len(counted) else end
         assert timeline.end(seconds) == pytest.approx(end / rate)
         assert timeline.start(seconds) == pytest.approx(start / rate)
-        assert timeline.end_position(seconds) == end
+        assert timeline.span(0.0, seconds)[2] == end
         assert timeline.position_of(count) == end
     assert timeline.seconds == len(counted) / rate
 

@@ -41,7 +41,7 @@ class Stream:
     ) -> Heard:
         duration = None if start is None or end is None else end - start
         message = Transcript(kind, text, start=start, duration=duration, **given)
-        return self.hearing.hear(message, 5.0, language="fr", session_id="s1")
+        return self.hearing.hear(message, 5.0, "fr", "s1")
 
     @property
     def unacknowledged(self) -> float:

@@ -39,7 +39,7 @@ def said(
 
 
 def read(reading: Reader, message: Transcript, *, since: float = 0.0, language: str = "") -> Reading:
-    return reading.read(message, final=message.kind is TranscriptKind.FINAL, since=since, language=language)
+    return reading.read(message, message.kind is TranscriptKind.FINAL, since, language)
 
 
 def times(reading: Reading) -> tuple[float, float]:
