@@ -410,15 +410,17 @@ class Timeline:
         if shift is None:
             begins, ends = self.start(start), self.end(end)
         else:  # the same, at a quarter of the cost
-            latest = self.position / self.rate
-            begins, ends = start + shift, end + shift
+            latest = (self.count + self.offset) / self.rate
+            begins = start + shift
+            ends = end + shift
             if begins > latest:
                 begins = latest
             if ends > latest:
                 ends = latest
         position = int(ends * self.rate + SLACK)
-        last = self.count + self.offset
-        return begins, ends if ends > begins else begins, position if position < last else last
+        if ends < begins:
+            ends = begins
+        return begins, ends, position
 
     def count_of(self, position: int) -> int:
         """How many samples were sent on this session up to ``position``, which lies in one of its pieces."""

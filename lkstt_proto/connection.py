@@ -45,6 +45,7 @@ from .hearing import Hearing
 from .link import ABORT, Link
 from .machine import MissingRow
 from .messages import (
+    TRANSCRIPT_TRIGGERS,
     ErrorMessage,
     ServerMessage,
     SessionCreatedMessage,
@@ -315,10 +316,9 @@ class Connection(Link):
 
     def receive_text(self, data: str | bytes | bytearray | memoryview, now: float) -> None:
         """A text message arrived. Never raises for what it says; a Diagnostic tells what could not be used."""
-        if not self._heard(now):
-            return
-        self._receive(data)
-        self._after_inbound()
+        if self._heard(now):
+            self._receive(data)
+            self._after_inbound()
 
     def receive_binary(self, data: Buffer, now: float) -> None:
         """A binary message arrived: there are none in this protocol, so it is skipped (PROTOCOL 3.4)."""
@@ -663,7 +663,8 @@ class Connection(Link):
 
     def _heard(self, now: float) -> bool:
         """Note inbound traffic; False when no transport is there to bring any."""
-        self._advance(now)
+        if now > self._now:  # as ``_advance``, without the call
+            self._now = now
         if self._link.state not in _LISTENING:
             return False
         self._sender.liveness.heard = self._now
@@ -676,13 +677,17 @@ class Connection(Link):
         except NotUsable as problem:
             self._diagnose("invalid_message", problem.reason)
             return
-        if isinstance(message, Unrecognized):
+        if isinstance(message, Transcript):
+            trigger = TRANSCRIPT_TRIGGERS[message.kind]  # as its property, at half of the cost
+        elif isinstance(message, Unrecognized):
             self._diagnose("unknown_type", f"type of {message.type_length} characters")
             return
-        if message.problems and not isinstance(message, Transcript):
-            self._diagnose("invalid_field", ", ".join(message.problems))
+        else:
+            trigger = message.trigger
+            if message.problems:
+                self._diagnose("invalid_field", ", ".join(message.problems))
         try:
-            self._listen(message.trigger, message)
+            self._listen(trigger, message)
         except MissingRow as missing:
             self._diagnose("unexpected_message", str(missing))
 
@@ -696,19 +701,23 @@ class Connection(Link):
         """See what waits to be taken now: the end of every input."""
         sender = self._sender
         liveness = sender.liveness
-        self.pending = bool(self._outbox) or liveness.due
-        if not self.pending and self._link.state is _UP:
+        if self._outbox or liveness.due:
+            self.pending = True
+        elif self._link.state is not _UP:
+            self.pending = False
+        else:
             self.pending = (
                 (self._ring.ready and sender.may_send(self._now))
-                or (self._input_ended and self._may_finalize())
                 or sender.timeline.count >= liveness.ask_at
+                or (self._input_ended and self._may_finalize())
             )
 
     def _arm_liveness(self) -> None:
         """Wait for what liveness waits for; while nobody reads, it stands still."""
-        liveness = self._sender.liveness
+        liveness, timers = self._sender.liveness, self._timers
         timer, other = (_PING, _LOST) if liveness.asked is None else (_LOST, _PING)
-        self._timers.pop(other, None)
+        if other in timers:
+            del timers[other]
         deadline = liveness.deadline()
         if deadline is None or self._link.state is not _UP or self._unread.full:
             self._cancel(timer)

@@ -19,11 +19,8 @@ from .speech import Reader, Reading
 REMEMBERED = 60.0
 """Seconds of acknowledged audio that a late or repeated transcript may still be about: its times have to be placed."""
 
-_EVENT_TYPES = {
-    TranscriptKind.INTERIM: SpeechEventType.INTERIM_TRANSCRIPT,
-    TranscriptKind.PREFLIGHT: SpeechEventType.PREFLIGHT_TRANSCRIPT,
-    TranscriptKind.FINAL: SpeechEventType.FINAL_TRANSCRIPT,
-}
+_MEANINGS = {kind: (f"gateway:{kind}_transcript", SpeechEventType(f"{kind}_transcript")) for kind in TranscriptKind}
+"""The speech table's trigger and the event, where nothing is special."""
 
 _FINAL = TranscriptKind.FINAL
 
@@ -69,12 +66,14 @@ class Hearing:
         kind = message.kind
         final = kind is _FINAL
         reading = self._reader.read(message, final, ring.acknowledged / rate, language)
-        data, end, problems = reading.data, reading.end, reading.problems
+        data = reading.data
+        end = reading.end
+        problems = reading.problems
         if end is not None:
             sender.liveness.transcribed(sender.timeline.count_of(end), now)
         text = data.text
         acknowledged = False
-        trigger = message.trigger
+        trigger, event_type = _MEANINGS[kind]
         if final:
             self._drain.final_came(text, now)
             acknowledged = self._acknowledge(reading)
@@ -92,7 +91,7 @@ class Hearing:
         event = _new_tuple(
             SpeechEvent,
             (
-                _EVENT_TYPES[kind],
+                event_type,
                 message.request_id or message.session_id or session_id,
                 (data,),
                 None,

@@ -114,13 +114,13 @@ class Transcript(NamedTuple):
     @property
     def trigger(self) -> str:
         """What the session table calls this message."""
-        return _TRANSCRIPT_TRIGGERS[self.kind]
+        return TRANSCRIPT_TRIGGERS[self.kind]
 
     def __repr__(self) -> str:
         return f"<Transcript, {self.kind}, of {len(self.text)} characters and {len(self.words)} words>"
 
 
-_TRANSCRIPT_TRIGGERS = {kind: f"gateway:{kind}_transcript" for kind in TranscriptKind}
+TRANSCRIPT_TRIGGERS = {kind: f"gateway:{kind}_transcript" for kind in TranscriptKind}
 
 
 @frozen

@@ -57,11 +57,12 @@ class Reader:
         """
         timeline = self._timeline
         problems = message.problems
-        start_time = end_time = timeline.position / timeline.rate
+        count, rate = timeline.count, timeline.rate
+        start_time = end_time = (count + timeline.offset) / rate
         end = None
         duration = message.duration
         if duration and self._trusted:
-            sent = timeline.count / timeline.rate
+            sent = count / rate
             session_start = message.start or 0.0
             if session_start > sent + TOLERANCE:
                 problems = (*problems, "start")
@@ -110,16 +111,16 @@ class Reader:
 
     def _words(self, words: tuple[Word, ...], segment_start: float) -> tuple[TimedWord, ...]:
         timeline = self._timeline
-        sent = timeline.count / timeline.rate + TOLERANCE if self._trusted else -1.0
-        latest = timeline.position / timeline.rate
-        shift = timeline.shift
+        count, rate, shift = timeline.count, timeline.rate, timeline.shift
+        sent = count / rate + TOLERANCE if self._trusted else -1.0
+        latest = (count + timeline.offset) / rate
         timed = []
         for word in words:
             start, end = word.start, word.end
             if start is None or end is None or not start <= end <= sent:
                 begins = ends = segment_start
             elif shift is None:
-                begins, ends, _ = timeline.span(start, end)
+                begins, ends, _ = timeline.span(start + 0.0, end + 0.0)
             else:
                 begins = start + shift
                 ends = end + shift
@@ -127,5 +128,6 @@ class Reader:
                     begins = min(begins, latest)
                     ends = latest
             # As TimedWord(...), at half of the cost.
-            timed.append(_new_tuple(TimedWord, (word.text, begins, ends, word.confidence, word.speaker_id)))
+            # To add zero makes -0.0 plain, which the short way of decoding lets through.
+            timed.append(_new_tuple(TimedWord, (word.text, begins, ends, word.confidence + 0.0, word.speaker_id)))
         return tuple(timed)

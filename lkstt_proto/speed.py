@@ -9,7 +9,7 @@ from __future__ import annotations
 from binascii import b2a_base64
 from collections.abc import Callable
 from functools import partial
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 if TYPE_CHECKING:
     from typing_extensions import Buffer
@@ -25,34 +25,46 @@ decode_json: Callable[[str], Any] | None
 """One JSON text; raises ``REFUSED`` where the plain decoder should have a look. None without the extra."""
 decode_transcript: Callable[[bytes], Any] | None
 """An ordinary transcript as an object with its fields; raises ``REFUSED`` for all else. None without the extra."""
+decode_transcript_with_extra: Callable[[bytes], Any] | None
+"""As ``decode_transcript``, with the object ``extra``, of which it does not look at nesting or size of numbers."""
 decode_envelope: Callable[[bytes | bytearray], Any] | None
 """A message of the gateway as an object with the JSON of its fields, buffers of which an absent one is empty; all else
 is skipped, and is JSON. Does not look at encoding, nesting or size of numbers; raises ``REFUSED``. None without the
 extra."""
 REFUSED: tuple[type[Exception], ...]
 try:
-    from msgspec import DecodeError, Raw, Struct
+    from msgspec import DecodeError, Meta, Raw, Struct
     from msgspec.json import Decoder
 
-    class _Word(Struct, gc=False, forbid_unknown_fields=True):
-        word: str
-        start: float
-        end: float
-        confidence: float = 0.0
+    # What is beyond these bounds may be sound or not: the plain decoder says. Seconds: no stream lasts so long, and an
+    # integer with too many digits is larger.
+    _Seconds = Annotated[float, Meta(ge=0.0, le=1e9)]
+    _Confidence = Annotated[float, Meta(ge=0.0, le=1.0)]
+
+    class _Word(Struct, gc=False, forbid_unknown_fields=True, rename={"text": "word"}):
+        text: str
+        start: _Seconds
+        end: _Seconds
+        confidence: _Confidence = 0.0
         speaker_id: str | None = None
+
+        def __repr__(self) -> str:
+            return f"<Word of {len(self.text)} characters>"  # what was said is not for logs
 
     class _Transcript(Struct, gc=False, forbid_unknown_fields=True):
         type: str
         transcript: str
-        start: float
-        duration: float
-        confidence: float = 1.0
+        start: _Seconds
+        duration: _Seconds
+        confidence: _Confidence = 1.0
         language: str | None = None
-        words: list[_Word] = []  # msgspec makes a new one each time
+        words: tuple[_Word, ...] = ()
         speaker_id: str | None = None
-        extra: dict[str, Any] | None = None
         request_id: str | None = None
         session_id: str | None = None
+
+    class _TranscriptWithExtra(_Transcript, gc=False, forbid_unknown_fields=True):
+        extra: dict[str, Any] | None = None
 
     class _Envelope(Struct, gc=False):
         type: Raw = Raw()
@@ -72,10 +84,12 @@ try:
 
     decode_json = Decoder().decode
     decode_transcript = Decoder(_Transcript).decode
+    decode_transcript_with_extra = Decoder(_TranscriptWithExtra).decode
     decode_envelope = Decoder(_Envelope).decode
     REFUSED = (DecodeError, UnicodeEncodeError, RecursionError)
 except ImportError:
     decode_json = None
     decode_transcript = None
+    decode_transcript_with_extra = None
     decode_envelope = None
     REFUSED = ()

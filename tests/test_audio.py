@@ -530,6 +530,20 @@ def test_times_beyond_the_audio_sent_end_with_it() -> None:
     assert timeline.span(0.0, 1e300)[2] == 500
 
 
+def test_a_span_lies_within_the_audio_sent() -> None:
+    timeline = sent((500, 100))
+    assert timeline.span(0.02, 0.05) == (pytest.approx(0.52), pytest.approx(0.55), 550)
+    assert timeline.span(0.05, 9.0) == (pytest.approx(0.55), 0.6, 600)
+    assert timeline.span(8.0, 9.0) == (0.6, 0.6, 600)
+    assert timeline.span(0.05, 0.02) == (pytest.approx(0.55), pytest.approx(0.55), 520)
+
+
+@pytest.mark.parametrize("runs", [((500, 100),), ((500, 100), (900, 50))])
+def test_a_count_before_the_session_is_none(runs: tuple[tuple[int, int], ...]) -> None:
+    timeline = sent(*runs)
+    assert (timeline.count_of(400), timeline.count_of(560)) == (0, 60)
+
+
 def test_an_end_within_a_sample_does_not_cover_it() -> None:
     timeline = sent((0, 100))
     assert timeline.span(0.0, 0.0505)[2] == 50

@@ -60,6 +60,12 @@ def test_times_are_shifted_to_the_first_sample_of_the_session() -> None:
     assert reading.problems == ()
 
 
+@pytest.mark.parametrize("runs", [((0, 2000),), ((0, 1000), (5000, 1000))])
+def test_no_zero_is_negative(runs: tuple[tuple[int, int], ...]) -> None:
+    (timed,) = read(reader(*runs), said(0.0, 1.0, Word("w", -0.0, -0.0, -0.0, None))).data.words
+    assert repr(timed[1:4]) == "(0.0, 0.0, 0.0)"
+
+
 def test_a_word_within_the_tolerance_ends_with_the_audio_sent() -> None:
     last = read(reader((2000, 1000)), said(0.0, 1.0, word(0.9, 1.0005), word(1.0004, 1.0005))).data.words
     assert [(timed.start_time, timed.end_time) for timed in last] == [(pytest.approx(2.9), 3.0), (3.0, 3.0)]

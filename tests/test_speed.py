@@ -89,3 +89,10 @@ def test_without_the_extra_the_plain_path_is_taken(monkeypatch):
     finally:
         monkeypatch.undo()
         importlib.reload(speed)
+
+
+def test_a_decoded_transcript_shows_nothing_of_what_was_said() -> None:
+    pytest.importorskip("msgspec")
+    assert speed.decode_transcript is not None
+    text = b'{"type":"t","transcript":"","start":0,"duration":1,"words":[{"word":"secret","start":0,"end":1}]}'
+    assert "secret" not in repr(speed.decode_transcript(text))

@@ -160,8 +160,13 @@ def all_that_was_sent_is_acknowledged() -> Any:
 
 @_mutation
 def one_sample_too_many_is_acknowledged() -> Any:
-    original = Timeline.end_position
-    return _instead(Timeline, "end_position", lambda self, seconds: original(self, seconds) + 1)
+    original = Timeline.span
+
+    def span(self: Timeline, start: float, end: float) -> tuple[float, float, int]:
+        begins, ends, position = original(self, start, end)
+        return begins, ends, position + 1
+
+    return _instead(Timeline, "span", span)
 
 
 @_mutation
@@ -217,18 +222,26 @@ def the_unacknowledged_tail_is_forgotten_at_the_end() -> Any:
 
 @_mutation
 def times_follow_the_wall_clock() -> Any:
-    begin, place = Sender.begin, Timeline._place
+    begin, place, find_shift = Sender.begin, Timeline._place, Timeline._find_shift
     drift = 0.0
 
     def begin_by_clock(self: Sender, now: float, *, resumed: bool) -> None:
         nonlocal drift
+        drift = max(0.0, now - self.ring.position / self.rate)
         begin(self, now, resumed=resumed)
-        drift = now - self.ring.position / self.rate
 
     def place_by_clock(self: Timeline, seconds: float, index: int) -> float:
-        return min(place(self, seconds, index) + max(0.0, drift), self.position / self.rate)
+        return min(place(self, seconds, index) + drift, self.position / self.rate)
 
-    return _instead(Sender, "begin", begin_by_clock), _instead(Timeline, "_place", place_by_clock)
+    def shift_by_clock(self: Timeline) -> None:
+        find_shift(self)
+        self.shift = None if self.shift is None else self.shift + drift
+
+    return (
+        _instead(Sender, "begin", begin_by_clock),
+        _instead(Timeline, "_place", place_by_clock),
+        _instead(Timeline, "_find_shift", shift_by_clock),
+    )
 
 
 @_mutation
