@@ -83,7 +83,8 @@ def installed_bytes(requirement: str) -> int:
 
 
 def size_of(directory: Path) -> int:
-    return sum(path.lstat().st_size for path in directory.rglob("*") if path.is_file() and not path.is_symlink())
+    """Bytes on the disk, as ``du`` tells them."""
+    return sum(512 * path.lstat().st_blocks for path in directory.rglob("*") if not path.is_symlink())
 
 
 def lines(found: dict[str, Any]) -> Iterator[str]:
