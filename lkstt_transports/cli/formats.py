@@ -119,13 +119,13 @@ class _Cues(Writer):
 
 
 class Srt(_Cues):
-    """SubRip. It has no escapes, and players take `<` for markup: look-alikes stand in for what they would misread."""
+    """SubRip. It has no escapes, and players take `<` and `{\\` for markup: look-alikes stand in for those."""
 
     suffix = ".srt"
     several = False
 
     def cue(self, number: int, start: int, end: int, text: str) -> str:
-        text = text.replace("-->", "\u2192").replace("<", "\u2039").replace(">", "\u203a")
+        text = text.replace("-->", "\u2192").replace("<", "\u2039").replace(">", "\u203a").replace("{\\", "{\u29f5")
         return f"{number}\n{_clock(start, ',')} --> {_clock(end, ',')}\n{text}\n\n"
 
 
