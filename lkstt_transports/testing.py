@@ -171,7 +171,7 @@ def running_gateway(
 
 
 def _local(source: tuple[Any, ...]) -> LocalGateway:
-    from .gateway import LocalGateway, ServerLimits
+    from .gateway import LocalGateway, ServerLimits, SessionLimits
 
     recognizer: Recognizer = ScriptRecognizer(*source)
     if len(source) == 1 and not isinstance(source[0], Script):
@@ -179,7 +179,9 @@ def _local(source: tuple[Any, ...]) -> LocalGateway:
     elif not all(isinstance(one, Script) for one in source):
         raise LocalProtocolError("a gateway takes scripts, or one recogniser, or one recording", phase="configure")
     # A test that failed has left its client as it was: nobody is there to end the session with.
-    return LocalGateway(recognizer=recognizer, limits=ServerLimits(finish_seconds=0.5))
+    # And a test does not wait for audio to be as slow as speech.
+    limits = ServerLimits(finish_seconds=0.5, session=SessionLimits(speed=10_000.0))
+    return LocalGateway(recognizer=recognizer, limits=limits)
 
 
 class _Played:
