@@ -20,7 +20,6 @@ from .errors import (
     OutageExceeded,
     QuotaExceeded,
     RemoteProtocolError,
-    Secret,
     SttError,
     TlsError,
     UnexpectedRedirect,
@@ -52,6 +51,7 @@ from .events import (
 from .gateway import Gateway
 from .handshake import Request
 from .options import FallbackModel, Limits, RetryPolicy, STTOptions
+from .secrecy import Secret
 from .settings import UNCHANGED
 from .stats import Stats
 from .tables import LinkState, SessionState, SpeechState

@@ -64,7 +64,7 @@ class Confidences:
         The frames of a transport hold the request, and with it the token; types that are not the interpreter's own may
         hold it in their attributes.
         """
-        told = _printed(error, repr)
+        told = f"{_printed(error, repr)} {_printed(error, str)}"
         plain = type(error).__module__ in _PLAIN_MODULES and not isinstance(error, UnicodeError | BaseExceptionGroup)
         if plain and len(told) <= SHOWN_CHARACTERS and not any(hidden_characters(told, self._known(), self._said())):
             error.__cause__ = error.__context__ = None

@@ -10,8 +10,7 @@ from enum import StrEnum
 
 from attrs import frozen
 
-from .masking import safe_text as safe_text
-from .secrecy import Secret as Secret
+from .masking import safe_text
 
 
 class SttError(Exception):

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import pytest
 
-from lkstt_proto.errors import AuthError, InsecureTransport, LocalProtocolError, Secret
+from lkstt_proto.errors import AuthError, InsecureTransport, LocalProtocolError
 from lkstt_proto.handshake import mint_token
+from lkstt_proto.secrecy import Secret
 from lkstt_transports.gateway.auth import (
     authenticate,
     check_exposure,

@@ -15,7 +15,7 @@ import jwt
 import pytest
 from jwt.algorithms import HMACAlgorithm
 
-from lkstt_proto.errors import AuthError, LocalProtocolError, Secret
+from lkstt_proto.errors import AuthError, LocalProtocolError
 from lkstt_proto.handshake import (
     STAGING_BASE_URL,
     Claims,
@@ -27,6 +27,7 @@ from lkstt_proto.handshake import (
     verify_token,
 )
 from lkstt_proto.options import DEFAULT_BASE_URL, STTOptions
+from lkstt_proto.secrecy import Secret
 from lkstt_proto.version import VERSION
 
 NOW = 1_800_000_000.75

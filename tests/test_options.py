@@ -11,7 +11,7 @@ from enum import IntEnum, StrEnum
 import attrs
 import pytest
 
-from lkstt_proto.errors import InsecureTransport, LocalProtocolError, Secret
+from lkstt_proto.errors import InsecureTransport, LocalProtocolError
 from lkstt_proto.options import (
     DEFAULT_BASE_URL,
     FallbackModel,
@@ -22,6 +22,7 @@ from lkstt_proto.options import (
     plain_text,
     split_model,
 )
+from lkstt_proto.secrecy import Secret
 
 FLOAT_FIELDS = [
     *((RetryPolicy, field.name) for field in attrs.fields(RetryPolicy)),

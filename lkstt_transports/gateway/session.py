@@ -20,7 +20,6 @@ from attrs import field, frozen
 
 from lkstt_proto.actions import Action, Disconnect
 from lkstt_proto.audio import SAMPLE_BYTES
-from lkstt_proto.errors import safe_text
 from lkstt_proto.events import (
     AudioReceived,
     CloseRequested,
@@ -31,6 +30,7 @@ from lkstt_proto.events import (
     TimedWord,
 )
 from lkstt_proto.gateway import Gateway, GatewayLimits
+from lkstt_proto.masking import safe_text
 
 from .door import Connection
 from .faults import CloseSocket, CutTransport, FailSession, Fault, SendRaw
