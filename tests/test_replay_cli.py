@@ -460,6 +460,43 @@ def test_cuts_and_close_codes_are_those_of_the_recording() -> None:
     assert any(isinstance(cue.deed, Send) and cue.deed.binary for cue in binary.cues)
 
 
+@pytest.mark.parametrize(
+    ("facts", "deed"),
+    [
+        ({"code": 1006}, Cut()),
+        ({"code": 999}, Cut()),
+        ({"code": 10**20}, Cut()),
+        ({"code": 4999, "reason": "\ud800" + "\u00e9" * 100}, Shut(4999, "?" + "\u00e9" * 61)),
+        ({"code": 1005}, Shut(1005)),
+    ],
+)
+def test_what_no_close_frame_can_say_is_a_cut(facts: Line, deed: Cut | Shut) -> None:
+    recorded = [
+        {"fixture": 1, "name": "closed", "role": "client"},
+        {"at": 0.0, "call": "start", "actions": [{"connect": {"attempt": 0}}]},
+        {"at": 0.1, "call": "transport_opened"},
+        {"at": 0.2, "call": "transport_closed", "args": facts},
+    ]
+    (session,) = read_script(load(json.dumps(line) for line in recorded))
+    assert [cue.deed for cue in session.cues] == [deed]
+
+
+def test_what_no_gateway_does_is_left_out_and_what_no_server_answers_is_a_cut() -> None:
+    gateway = [
+        {"fixture": 1, "name": "odd", "role": "gateway"},
+        {"at": 0.0, "call": "transport_opened", "actions": [{"ping": {}}, {"connect": {}}, {"disconnect": {}}]},
+    ]
+    (session,) = read_script(load(json.dumps(line) for line in gateway))
+    assert [cue.deed for cue in session.cues] == [Shut(1000)]
+    client = [
+        {"fixture": 1, "name": "odd", "role": "client"},
+        {"at": 0.0, "call": "start", "actions": [{"connect": {"attempt": 0}}]},
+        {"at": 0.1, "call": "transport_closed", "args": {"http_status": -5}},
+    ]
+    (session,) = read_script(load(json.dumps(line) for line in client))
+    assert session.answer == Cut()
+
+
 def test_pings_that_were_in_vain_are_in_vain_again() -> None:
     (lost, *_) = read_script(load(bundled()["link_lost_while_idle.jsonl"]))
     assert not lost.pongs

@@ -31,6 +31,9 @@ _NEARLY_SECONDS = 0.001  # another client may round otherwise
 
 _NO_CODE = 1005  # RFC 6455 7.1.5: the close frame had no code
 _NO_CLOSE = 1006
+_CODES = range(1000, 5000)  # RFC 6455 7.4.2
+_REASON_BYTES = 123  # RFC 6455 5.5: a control frame's 125 without the code
+_ANSWERS = range(200, 600)  # statuses that end an HTTP exchange
 
 
 # What happened then.
@@ -204,15 +207,15 @@ class _Client(_Reader):
         if self._opened is None:
             status = facts.get("http_status")
             answer: Refuse | Cut | Ignore = Ignore() if self._left else Cut()
-            if status is not None:
+            if status is not None and status in _ANSWERS:
                 answer = Refuse(status, facts.get("retry_after"))
             if self._asked is not None:
                 self._finish(answer=answer, delay=max(0.0, at - self._asked))
             return
         if not self._left or self._heard.closed:
             code = facts.get("code", _NO_CLOSE)
-            lost = code == _NO_CLOSE or facts.get("error") is not None
-            self._cue(at, Cut() if lost else Shut(code, facts.get("reason", "")))
+            lost = facts.get("error") is not None
+            self._cue(at, Cut() if lost else _farewell(code, facts.get("reason", "")))
         self._finish(pongs=not self._pings or bool(self._pongs))
 
 
@@ -234,8 +237,8 @@ class _Gateway(_Reader):
             ((kind, content),) = action.items()
             if kind == "send":
                 self._cue(step.at, Send(encode_json(content)))
-            else:
-                self._cue(step.at, Cut() if content["abort"] else Shut(content["code"]))
+            elif kind == "disconnect":
+                self._cue(step.at, Cut() if content["abort"] else _farewell(content["code"]))
 
     def _listen(self, at: float, message: object) -> None:
         heard = _after(self._heard, message, self._rate)
@@ -243,6 +246,13 @@ class _Gateway(_Reader):
             self._rate = message.sample_rate
         if heard != self._heard:
             self._heard, self._changed = heard, at
+
+
+def _farewell(code: int, reason: str = "") -> Shut | Cut:
+    """How a transport closes; what no close frame can say is a cut."""
+    if code == _NO_CLOSE or code not in _CODES:
+        return Cut()
+    return Shut(code, reason.encode("utf-8", "replace")[:_REASON_BYTES].decode("utf-8", "ignore"))
 
 
 def _after(heard: Heard, message: object, rate: int) -> Heard:
