@@ -405,7 +405,7 @@ class _Reader:
         if not isinstance(content, dict):
             raise self.fail(f"{kind} must be an object")
         if kind == "disconnect":
-            content = {"abort": False, "code": 1000, **content}
+            content = {"abort": False, "code": 1000, **self.fields(content, kind, ("abort", "code"))}
         elif isinstance(content.get("audio"), dict):
             content = {**content, "audio": audio_json(self.audio(content["audio"], "audio"))}
         return {kind: content}
@@ -422,7 +422,7 @@ _KINDS: Mapping[str, Any] = {
     **dict.fromkeys(("code", "close_code", "http_status"), int),
     **dict.fromkeys(("retry_after", "start_time", "end_time", "confidence"), int | float),
     **dict.fromkeys(("reason", "message", "session_id", "request_id", "speaker_id", "text", "name", "phase"), str),
-    **dict.fromkeys(("final", "retryable"), bool),
+    **dict.fromkeys(("final", "retryable", "abort"), bool),
     "metadata": dict,
 }
 _HEADER = frozenset(["fixture", "name", "role", "scenarios", "options", "limits", "retry", "random", "endpointer"])

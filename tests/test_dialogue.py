@@ -245,6 +245,8 @@ def test_a_header_that_cannot_be_is_refused(header: dict[str, Any], words: str) 
         ({"call": "start", "actions": [{}]}, "an action has one key"),
         ({"call": "start", "actions": [{"ping": True}]}, "ping must be an object"),
         ({"call": "start", "actions": [{"pong": {}}]}, "an action has no pong"),
+        ({"call": "start", "actions": [{"disconnect": {"code": "1000"}}]}, "code of disconnect cannot be a str"),
+        ({"call": "start", "actions": [{"disconnect": {"reason": ""}}]}, "disconnect has no reason"),
         ({"call": "start", "events": ["finalized"]}, "an event must be an object with a type"),
         ({"call": "start", "events": [{"type": 1}]}, "an event must be an object with a type"),
     ],
