@@ -12,7 +12,7 @@ from lkstt_proto.replay import FixtureError, complete
 from lkstt_proto.replay import run as replay
 from lkstt_transports.cli.formats import printable
 from lkstt_transports.replaying.page import render_page
-from lkstt_transports.replaying.player import read_script
+from lkstt_transports.replaying.player import Refuse, Session, Shut, read_script
 from lkstt_transports.replaying.text import facts, lines
 from lkstt_transports.replaying.timeline import read_timeline
 from tests.soundness import check
@@ -74,7 +74,7 @@ def _accepted(fixture: Fixture, written: list[str], answers: bytes) -> str:
         == [(step.at, step.method, step.data, repr(step.args), step.take) for step in fixture.steps],
         "a fixture that is written again has the same inputs",
     )
-    read_script(fixture)
+    _played(read_script(fixture))
     for shown in (fixture, anew):
         timeline = read_timeline(shown)
         page = f"{facts(timeline)}{list(lines(timeline))}{render_page(timeline)}"
@@ -100,6 +100,16 @@ def _judged(fixture: Fixture, answers: bytes) -> None:
         judge.answer(answered)
     if judge.report is not None:
         _printed(judge.report)
+
+
+def _played(sessions: Iterable[Session]) -> None:
+    """What a server will be asked to do can be done."""
+    for session in sessions:
+        check(not isinstance(session.answer, Refuse) or 200 <= session.answer.status < 600, "a refusal is an answer")
+        for cue in session.cues:
+            if isinstance(cue.deed, Shut):
+                check(1000 <= cue.deed.code < 5000, "a close code may be sent")
+                check(len(cue.deed.reason.encode()) <= 123, "a reason fits in a close frame")
 
 
 def _printed(report: Report) -> None:
