@@ -217,8 +217,10 @@ class Ring:
             start = end - size
             if rest >= size:
                 end += min(most - 1, rest // size) * size
+                samples = (end - start) // SAMPLE_BYTES
+            else:
+                samples = self.chunk
             self._wanted = end + size
-            samples = (end - start) // SAMPLE_BYTES
         else:
             mark = self._marks[self._due] if self._due < len(self._marks) else None
             if mark and mark.position <= self.position:
@@ -342,10 +344,15 @@ class Ring:
         self._due = due
         sent = (position - run.start) * SAMPLE_BYTES
         self._wanted = 0 if self._later or due < len(marks) else sent + self._size
-        self._keep = self._capacity * SAMPLE_BYTES - sum(len(earlier.pcm) for earlier in self._sent)
-        self._tail = self._later[-1].pcm if self._later else run.pcm
+        self._keep = self._capacity * SAMPLE_BYTES
+        if self._sent:
+            self._keep -= sum(len(earlier.pcm) for earlier in self._sent)
+        self._tail = run.pcm
+        before = -sent
+        if self._later:
+            self._tail = self._later[-1].pcm
+            before = self._unsent_bytes - len(self._tail)
         # Right until audio is acknowledged; to send some only makes it too low, and then nothing is found to drop.
-        before = self._unsent_bytes - len(self._tail)
         self._full = (self._capacity + self._rejoined) * SAMPLE_BYTES + 1 - before
 
 
@@ -368,7 +375,7 @@ class Timeline:
     rate: int
     pieces: list[Piece] = field(factory=list)
     count: int = 0
-    """Samples sent on this session."""
+    """Samples sent on this session: whoever sends them counts them here, and calls ``jump`` before where they jump."""
     offset: int = 0
     """From counts to positions in the last piece."""
     shift: float | None = 0.0
@@ -377,22 +384,20 @@ class Timeline:
     def begin(self, position: int) -> None:
         """Start a session whose first sample will be the one at ``position``."""
         self.count = 0
-        self.pieces = []
-        self._jump(position)
+        self.jump(position)
 
     @property
     def position(self) -> int:
         """Position after the last sample sent on this session."""
         return self.count + self.offset
 
-    def sent(self, position: int, samples: int) -> None:
-        """``samples`` from ``position`` on were handed to the transport."""
-        count = self.count
-        if position - count != self.offset:
-            if not count:
-                self.pieces.clear()
-            self._jump(position)
-        self.count = count + samples
+    def jump(self, position: int) -> None:
+        """What is sent next is at ``position``, and not where the audio before it ended."""
+        if not self.count:
+            self.pieces.clear()
+        self.pieces.append(Piece(self.count, position))
+        self.offset = position - self.count
+        self._find_shift()
 
     def start(self, seconds: float) -> float:
         """Stream time in seconds of session time ``seconds``, read as the start of something."""
@@ -444,11 +449,6 @@ class Timeline:
         """Let go of pieces that end before ``position``."""
         while len(self.pieces) > 1 and self.pieces[1].position <= position:
             del self.pieces[0]
-        self._find_shift()
-
-    def _jump(self, position: int) -> None:
-        self.pieces.append(Piece(self.count, position))
-        self.offset = position - self.count
         self._find_shift()
 
     def _find_shift(self) -> None:

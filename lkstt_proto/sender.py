@@ -94,7 +94,9 @@ class Sender:
                 size = chunk * SAMPLE_BYTES
                 actions.extend(encode_audio(item[start : start + size]) for start in range(0, len(item), size))
                 room -= samples // chunk
-            timeline.sent(position, samples)
+            if position - count != timeline.offset:
+                timeline.jump(position)
+            timeline.count = count + samples
             fresh = ring.handed - handed
             # What lies between was dropped before any transport had it.
             self.ledger.hand_over(samples, min(samples, fresh))

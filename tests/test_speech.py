@@ -18,12 +18,18 @@ from lkstt_proto.speech import Reader, Reading
 RATE = 1000
 
 
+def send(timeline: Timeline, position: int, samples: int) -> None:
+    if position != timeline.position:
+        timeline.jump(position)
+    timeline.count += samples
+
+
 def reader(*runs: tuple[int, int], model: str = "deepgram/nova-3") -> Reader:
     """A session on which these runs of (position, samples) were sent."""
     timeline = Timeline(RATE)
     timeline.begin(runs[0][0] if runs else 0)
     for position, count in runs:
-        timeline.sent(position, count)
+        send(timeline, position, count)
     return Reader(timeline, lookup(model))
 
 
@@ -212,7 +218,7 @@ def test_every_reading_is_sound(
     timeline = Timeline(RATE)
     timeline.begin(begin)
     for gap, count in runs:
-        timeline.sent(timeline.position + gap, count)
+        send(timeline, timeline.position + gap, count)
     reading = Reader(timeline, lookup(None))
     sent = timeline.position / RATE
     for start, duration, words, kind in messages:

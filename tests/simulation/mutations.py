@@ -246,22 +246,24 @@ def times_follow_the_wall_clock() -> Any:
 
 @_mutation
 def the_offset_stays_after_a_drop() -> Any:
-    def sent(self: Timeline, position: int, samples: int) -> None:
-        if not self.count:
-            self.begin(position)
-        self.offset = position - self.count
-        self.count += samples
+    original = Timeline.jump
 
-    return _instead(Timeline, "sent", sent)
+    def jump(self: Timeline, position: int) -> None:
+        if self.count:
+            self.offset = position - self.count
+        else:
+            original(self, position)
+
+    return _instead(Timeline, "jump", jump)
 
 
 @_mutation
 def late_interims_are_shown() -> Any:
     original = Hearing.hear
 
-    def hear(self: Hearing, message: Any, now: float, **names: Any) -> Any:
+    def hear(self: Hearing, message: Any, now: float, *names: Any) -> Any:
         exact, self.exact = self.exact, -1
-        heard = original(self, message, now, **names)
+        heard = original(self, message, now, *names)
         self.exact = max(exact, self.exact)
         return heard
 
