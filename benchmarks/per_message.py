@@ -125,11 +125,14 @@ class Core:
         connection = self.connection
         pcm = piece(step)
         before = self.sent
+        now = self.now
         for _ in range(round(seconds / step)):
-            self.now += step
-            connection.send_audio(pcm, self.now)
+            now += step
+            connection.send_audio(pcm, now)
             if connection.pending:
+                self.now = now
                 self.take()
+        self.now = now
         self.seconds += seconds
         assert self.sent - before == round(seconds / MESSAGE_SECONDS), "not every sample was sent"
 
