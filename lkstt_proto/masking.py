@@ -10,10 +10,11 @@ from typing import NamedTuple
 from urllib.parse import quote
 
 # What is looked at; and of that, what may be shown: a credential across the end of the former is not recognised.
-_WINDOW_CHARACTERS = 8192
-SHOWN_CHARACTERS = 4096
+_WINDOW_CHARACTERS = 4096
+SHOWN_CHARACTERS = 1024
 _CONTENT_CHARACTERS = 8192  # of what was said that are compared with, the newest
 _SHORTEST_KNOWN = 4  # shorter ones stand within too many words
+_LONGEST_KNOWN = _WINDOW_CHARACTERS - SHOWN_CHARACTERS  # longer ones are not seen whole
 
 # Every repetition is either bounded or ends at a character outside of its set: work stays linear. The first group, if
 # there is one, may be shown.
@@ -85,7 +86,7 @@ def hidden_characters(text: str, known: Iterable[str], heard: Iterable[str]) -> 
     spelt = {
         _folded(spelling)
         for value in (*known, *said)
-        if _SHORTEST_KNOWN <= len(value) <= SHOWN_CHARACTERS
+        if _SHORTEST_KNOWN <= len(value) <= _LONGEST_KNOWN
         for spelling in _spellings(value)
     }
     content = _folded("\n".join(said)[-_CONTENT_CHARACTERS:])

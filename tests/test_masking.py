@@ -177,7 +177,7 @@ def test_a_text_is_cut_behind_its_masks_and_never_within_a_secret() -> None:
 
 
 def test_a_long_text_shows_its_beginning_alone_and_no_half_credential() -> None:
-    text = "eyJ" + "x" * 4085 + " secretpart" + "z" * 10_000_000
+    text = "eyJ" + "x" * 1000 + " secretpart" + "z" * 10_000_000
     assert safe_text(text) == "*** ***..."
     for before in range(SHOWN_CHARACTERS - 40, SHOWN_CHARACTERS + 3):
         shown = safe_text(f"{TOKEN} " + "\u200b" * before + TOKEN, 100_000)
@@ -215,5 +215,5 @@ def test_of_a_mebibyte_no_more_is_looked_at_than_of_a_page(make: Callable[[int],
     text = Counting(make(2**20))
     shown = safe_text(text, known=[KNOWN], heard=[SAID])
     assert len(shown) <= 300
-    assert text.looked <= 8192
-    assert len(hidden_characters(make(2**20), (), ())) <= 8192
+    assert text.looked <= 4096
+    assert len(hidden_characters(make(2**20), (), ())) <= 4096
