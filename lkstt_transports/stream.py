@@ -315,7 +315,7 @@ class BaseStream(ABC, Generic[LotT]):
     def _look(self) -> None:
         if self._news:
             self._kept.extend(self._connection.take_events())
-            if self._kept or self._connection.finished:
+            if self._kept:  # there is a last one, too
                 self._news.unpark_all()
         if self._moved:
             self._moved.unpark_all()

@@ -17,14 +17,22 @@ from http import HTTPStatus
 from http.client import HTTPException, HTTPResponse, IncompleteRead
 from io import BytesIO
 from logging import Logger
+from os import urandom
 from socket import socket
 from ssl import SSLCertVerificationError, SSLContext, SSLError
+from struct import Struct
 from urllib.parse import SplitResult, unquote, urlsplit
 
 from websockets.client import ClientProtocol
 from websockets.exceptions import InvalidHeader, NegotiationError, PayloadTooBig, ProtocolError
 from websockets.frames import CloseCode, Frame, Opcode
+from websockets.protocol import State
 from websockets.uri import parse_uri
+
+try:
+    from websockets.speedups import apply_mask
+except ImportError:  # not built for this computer
+    from websockets.utils import apply_mask
 
 from lkstt_proto import Request
 from lkstt_proto.secrecy import discreet
@@ -53,6 +61,17 @@ _DETAIL_BYTES = 4096  # of a refusal's body that are looked at
 _DEFAULT_PORTS = {"ws": 80, "wss": 443, "http": 80}
 # Frames that may wait behind a write that is stuck. Ours are few, since there is one writer: it is pongs that pile up.
 _MOST_UNWRITTEN = 4096
+# Of the head of a frame (RFC 6455 5.2).
+_TEXT = 0x81
+_USUAL = (_TEXT, 0x89, 0x8A)  # whole messages of text, pings and pongs
+_MASKED = 0x80
+_LONG = 126
+_HEAD_SIZE = 2
+_LENGTH_SIZE = 2  # where the length does not fit in there
+_VERY_LONG = 65_536
+_MASK_SIZE = 4
+_HEAD = Struct("!BB4s").pack
+_LONG_HEAD = Struct("!BBH4s").pack
 _HTTP = b"HTTP/"
 _END_OF_HEAD = b"\r\n\r\n"
 _INTERIM = re.compile(rb"HTTP/1\.1 1(?!01)\d\d[ \r]")  # an answer that another one follows (RFC 9110 15.2)
@@ -111,6 +130,9 @@ class WebSocket:
         self._protocol = ClientProtocol(parse_uri(request.url), max_size=max_message, logger=_SILENT)
         self._heard = bytearray()  # while opening: what nobody has read yet
         self._tunnel = b""  # the request for one
+        self._max_message = max_message
+        self._usual = True  # all that was heard until now
+        self._begun: bytes | bytearray = b""  # what there is of a usual frame
         self._message = bytearray()  # what there is of it so far
         self._kind: type[Text | Binary] = Text  # of that message
         self._pings = Pings()
@@ -152,7 +174,11 @@ class WebSocket:
 
     def send_text(self, data: bytes) -> None:
         """Have UTF-8 sent as one text message."""
-        self._protocol.send_text(data)
+        protocol = self._protocol
+        if protocol.state is State.OPEN and len(data) < _VERY_LONG:
+            protocol.writes.append(_text_frame(data))
+        else:
+            protocol.send_text(data)
 
     def ping(self) -> None:
         """Have a ping sent."""
@@ -174,7 +200,7 @@ class WebSocket:
             answer = yield from self._answer()
             if answer.status != HTTPStatus.OK:
                 raise ConnectionError(f"the proxy answered with HTTP {answer.status}")
-            self._skip_head()
+            self._take_head()
         if self._url.scheme == "wss":
             yield from self._secure()
         self._ask()
@@ -182,15 +208,14 @@ class WebSocket:
         if answer.status != HTTPStatus.SWITCHING_PROTOCOLS:
             retry_after = retry_after_seconds(answer.headers.get("Retry-After"), time.time())
             raise UpgradeRefused(answer.status, retry_after, refusal_detail(_body(answer)))
-        self._protocol.receive_data(self._heard)
-        self._heard.clear()
+        self._protocol.receive_data(self._take_head())
         trouble = self._protocol.handshake_exc
         if isinstance(trouble, InvalidHeader | NegotiationError):  # it said 101, and did not mean it
             raise UpgradeRefused(answer.status)
         if trouble is not None:
             raise ConnectionError(_NO_HTTP)
         self.opened = True
-        self._hear(b"")
+        self._hear(self._heard)
 
     def _secure(self) -> Generator[None, None, None]:
         self._tls = tls = Tls(self._ssl or default_context(), self._url.hostname or "")
@@ -218,7 +243,7 @@ class WebSocket:
         heard = self._heard
         while _END_OF_HEAD not in heard or _INTERIM.match(heard):
             if _END_OF_HEAD in heard:
-                self._skip_head()
+                self._take_head()
                 continue
             if not heard.startswith(_HTTP[: len(heard)]) or len(heard) > _HEAD_BYTES:
                 raise ConnectionError(_NO_HTTP)
@@ -232,8 +257,11 @@ class WebSocket:
             raise ConnectionError(_NO_HTTP) from None
         return answer
 
-    def _skip_head(self) -> None:
-        del self._heard[: self._heard.index(_END_OF_HEAD) + len(_END_OF_HEAD)]
+    def _take_head(self) -> bytearray:
+        end = self._heard.index(_END_OF_HEAD) + len(_END_OF_HEAD)
+        head = self._heard[:end]
+        del self._heard[:end]
+        return head
 
     def _decrypt(self, tls: Tls, data: bytes | bytearray) -> bytes:
         data = tls.decrypt(data)
@@ -250,6 +278,42 @@ class WebSocket:
         # Whoever writes has had a turn since the last time.
         if len(self._protocol.writes) > _MOST_UNWRITTEN:
             self._tell(Closed(error=ConnectionError("the peer asks without end and takes no answer")))
+        if self._usual:
+            data = self._read_usual(self._begun + data)
+        if not self._usual:
+            self._read(data)
+        if self._ended:
+            self._protocol.receive_eof()  # not before all is read: it may not fail any more after that
+            self._tell(Closed(error=self._trouble))
+
+    def _read_usual(self, data: bytes | bytearray) -> bytes | bytearray:
+        """Read whole text messages in a fifth of the time that websockets takes; give what it has to read instead.
+
+        That is all that comes from the first unusual frame on. Until then it only gets whole pings and pongs.
+        """
+        start, size = 0, len(data)
+        while (body := start + _HEAD_SIZE) <= size:
+            kind, length = data[start], data[start + 1]
+            if length == _LONG:
+                body += _LENGTH_SIZE
+                length = int.from_bytes(data[start + _HEAD_SIZE : body], "big")
+            elif length > _LONG:
+                self._usual = False
+            end = body + length
+            self._usual = self._usual and kind in _USUAL and length <= self._max_message
+            if not self._usual or end > size:
+                break
+            if kind == _TEXT:
+                self._kind = Text
+                self._read_message(bytes(data[body:end]))
+            else:
+                self._read(data[start:end])
+            start = end
+        rest = data[start:]
+        self._begun, rest = (rest, b"") if self._usual else (b"", rest)
+        return rest
+
+    def _read(self, data: bytes | bytearray) -> None:
         self._protocol.receive_data(data)
         for frame in self._protocol.events_received():
             if isinstance(frame, Frame):
@@ -259,9 +323,6 @@ class WebSocket:
             self._tell(Closed(said.code, said.reason))
         elif fault is not None:
             self._tell(Closed(_FAULTS.get(type(fault), CloseCode.INTERNAL_ERROR), CLOSED_HERE))
-        if self._ended:
-            self._protocol.receive_eof()  # not before all is read: it may not fail any more after that
-            self._tell(Closed(error=self._trouble))
 
     def _read_frame(self, frame: Frame) -> None:
         if frame.opcode is Opcode.PONG:
@@ -290,6 +351,14 @@ class WebSocket:
         if not self._closed:
             self._closed = isinstance(received, Closed)
             self._received.append(received)
+
+
+def _text_frame(data: bytes) -> bytes:
+    """Do what websockets' Frame does for a text message of less than 64 KiB, at a third of the cost."""
+    mask = urandom(_MASK_SIZE)
+    if len(data) < _LONG:
+        return _HEAD(_TEXT, _MASKED | len(data), mask) + apply_mask(data, mask)
+    return _LONG_HEAD(_TEXT, _MASKED | _LONG, len(data), mask) + apply_mask(data, mask)
 
 
 class TcpSocket(ABC):

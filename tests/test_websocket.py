@@ -1139,6 +1139,47 @@ def test_whatever_comes_once_it_is_open_ends_in_one_closed(data: bytes, sizes: l
     assert isinstance(received[-1], Closed)
 
 
+def outcome(data: bytes, sizes: list[int], *, usual: bool) -> list[list[tuple[object, ...]]]:
+    """Tell what each piece gave."""
+    websocket, _ = opened()
+    websocket._usual = usual
+    outcomes = []
+    for piece in (*cut(data, sizes), b""):
+        websocket.feed(piece)
+        facts = [(type(item), *(type(f) if isinstance(f, Exception) else f for f in item)) for item in told(websocket)]
+        outcomes.append(facts)
+    return outcomes
+
+
+@given(st.lists(FRAMES | st.binary(max_size=8), max_size=8).map(b"".join), CUTS)
+@example(frame(TEXT, bytes(125)) + frame(TEXT, bytes(126)) + frame(PONG, b"x") + frame(TEXT, b"{}"), [3, 200])
+@example(frame(TEXT, bytes(LARGEST)) + frame(TEXT, bytes(LARGEST + 1)), [])
+@example(frame(TEXT, b"a") + frame(PING, b"b") + frame(TEXT, b"c", fin=False) + frame(TEXT, b"d"), [1, 1, 1, 1])
+@example(frame(TEXT, b"\xff") + frame(TEXT, b"a"), [])
+def test_what_is_usual_is_read_as_everything_is(data: bytes, sizes: list[int]) -> None:
+    assert outcome(data, sizes, usual=True) == outcome(data, sizes, usual=False)
+
+
+def test_only_what_is_not_usual_is_left_to_the_library() -> None:
+    websocket, _ = opened(frame(TEXT, b"a"))
+    for data in (frame(TEXT, b"b"), frame(PING), frame(PONG), frame(TEXT, bytes(200))):
+        websocket.feed(data)
+        assert websocket._usual
+    websocket.feed(frame(BINARY, b"c"))
+    assert not websocket._usual
+
+
+@pytest.mark.parametrize("size", [0, 1, 125, 126, 65_535, 65_536, 100_000])
+def test_a_text_of_any_length_is_framed(size: int) -> None:
+    websocket, _ = opened()
+    websocket.send_text(bytes(size))
+    websocket.send_text(b"{}")
+    peer = ServerProtocol(state=State.OPEN, logger=SILENT)
+    peer.receive_data(websocket.take())
+    frames = [frame for frame in peer.events_received() if isinstance(frame, Frame)]
+    assert [(frame.opcode, frame.data) for frame in frames] == [(TEXT, bytes(size)), (TEXT, b"{}")]
+
+
 def test_pongs_do_not_pile_up_behind_a_write_that_is_stuck() -> None:
     websocket, _ = opened()
     websocket.send_text(b"{}")

@@ -21,8 +21,9 @@ SHARED = ("base", "common", "stream", "websocket", "tls")
 NAMES = {*messages.SERVER_MESSAGES, *messages.CLIENT_MESSAGES} - {"error"}
 # Constants with a number in them that is no duration, and one that is TCP's (RFC 8305).
 CONSTANTS = {
-    "CHUNK", "_ATTEMPT_DELAY", "_CODES_END", "_DEFAULT_PORTS", "_DETAIL_BYTES", "_HEAD_BYTES", "_LOST",
-    "_MESSAGES_PER_TURN", "_MOST_UNWRITTEN", "_NO_STATUS", "_PIECE", "_PUSHES_PER_TURN", "_TURNS_TO_ANSWER", "_TURNS_TO_HEAR",
+    "CHUNK", "_ATTEMPT_DELAY", "_CODES_END", "_DEFAULT_PORTS", "_DETAIL_BYTES", "_HEAD_BYTES",
+    "_HEAD_SIZE", "_LENGTH_SIZE", "_LONG", "_LOST", "_MASKED", "_MASK_SIZE", "_MESSAGES_PER_TURN", "_MOST_UNWRITTEN",
+    "_NO_STATUS", "_PIECE", "_PUSHES_PER_TURN", "_TEXT", "_TURNS_TO_ANSWER", "_TURNS_TO_HEAR", "_USUAL", "_VERY_LONG",
 }  # fmt: skip
 # Calls that are told a number of bytes.
 BYTES = {"to_bytes", "from_bytes"}
