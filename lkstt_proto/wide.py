@@ -155,7 +155,7 @@ def _unpack(raw: bytes, limits: Limits) -> dict[str, Any] | None:
             message[name] = TOO_WIDE
         elif value:
             text = value[0] == ord('"')
-            span = b'"%b"' % _shortened(bytes(value[1:-1]), limits.text) if text else bytes(value)
+            span = b'"%b"' % _shortened(bytes(value[1:-1]), _looked_at(limits)) if text else bytes(value)
             message[name] = _decoded(span)
     return message
 
@@ -176,6 +176,11 @@ def _whole_escapes(piece: bytes) -> bytes:
     return piece[: torn.start()] if torn else piece
 
 
+def _looked_at(limits: Limits) -> int:
+    """How many bytes of a text a reader of fields looks at: names are judged by their characters."""
+    return max(limits.text, 4 * limits.name)
+
+
 def _shortened(text: bytes, limit: int) -> bytes:
     """Give the beginning of the inside of a JSON text: all of it, or more than ``limit`` bytes once it is decoded."""
     size = limit
@@ -192,7 +197,7 @@ class _Skim:
 
     def __init__(self, raw: bytes, limits: Limits, *, suspect: bool) -> None:
         self._raw = raw
-        self._limit = limits.text
+        self._limit = _looked_at(limits)
         self._decode = decoder_for(suspect)
         self._skim = self._decode if suspect else _skim_values
         self._message: dict[str, Any] = {}

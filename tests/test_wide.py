@@ -179,6 +179,11 @@ def test_limits_hold_in_what_is_not_kept(decoder: str, value: str, reason: str) 
         assert caught.value.reason == reason
 
 
+def test_a_name_may_be_longer_than_a_text(decoder: str) -> None:
+    text = filled('{"type":"interim_transcript","session_id":"' + "s" * 100 + '","words":[', "{},", "]}")
+    assert decode_server(text, Limits(text=4)).session_id == "s" * 100
+
+
 def test_what_comes_last_counts(decoder: str) -> None:
     units = "[]," * 30_000
     for text, expected in (
