@@ -17,7 +17,7 @@ from ..target import Target
 from ..work import bounded
 from .receive_text import FULL, MESSAGES
 
-LIMITS = (Limits(), Limits(message=3000, words=3, text=40, name=6), Limits(text=4, name=12))
+LIMITS = (Limits(), Limits(message=3000, words=3, text=40, name=6), Limits(text=4, name=40))
 WINDOWS = (1 << 15, 64, 24, 16)
 SEPARATOR = b"\0"
 
