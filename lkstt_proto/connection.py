@@ -316,9 +316,17 @@ class Connection(Link):
 
     def receive_text(self, data: str | bytes | bytearray | memoryview, now: float) -> None:
         """A text message arrived. Never raises for what it says; a Diagnostic tells what could not be used."""
-        if self._heard(now):
-            self._receive(data)
-            self._after_inbound()
+        if not self._heard(now):
+            return
+        self._receive(data)
+        self._arm_liveness()
+        if self._input_ended:
+            self._judge_finish()
+        # As ``_look`` would find: a message only adds to what waits, but a backlog may go on as time passes.
+        if self._outbox:
+            self.pending = True
+        elif self._sender.backlog:
+            self._look()
 
     def receive_binary(self, data: Buffer, now: float) -> None:
         """A binary message arrived: there are none in this protocol, so it is skipped (PROTOCOL 3.4)."""
@@ -640,9 +648,10 @@ class Connection(Link):
         """Append up to ``room`` messages; return how much room is left."""
         sender = self._sender
         room = sender.take(actions, room, self._now, self._session)
-        due = sender.pace_deadline()
-        if due is not None and due > self._now + EPSILON:
-            self._arm(Timer.PACE, due)
+        if sender.backlog:
+            due = sender.pace_deadline()
+            if due is not None and due > self._now + EPSILON:
+                self._arm(Timer.PACE, due)
         if self._input_ended and room and self._may_finalize():
             self._session.step("client:session.finalize")
             actions.append(FINALIZE)

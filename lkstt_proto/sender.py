@@ -32,7 +32,8 @@ class Sender:
     ledger: Ledger = field(init=False)
     liveness: Liveness = field(init=False)
     _opened_at: float = 0.0
-    _backlog: int = 0
+    backlog: int = 0
+    """Samples of this session that waited when it opened, and go at the replay pace: none on a first one."""
 
     def __attrs_post_init__(self) -> None:
         self.ring = Ring(chunk=max(1, self.rate // 20), capacity=round(self.limits.audio_buffer * self.rate))
@@ -47,19 +48,19 @@ class Sender:
         self.timeline.begin(min(self.ring.position, self.ring.handed))
         self.liveness.begin(now)
         self._opened_at = now
-        self._backlog = self.ring.unsent if resumed else 0
+        self.backlog = self.ring.unsent if resumed else 0
 
     def may_send(self, now: float) -> bool:
         """Whether neither back-pressure nor pace holds the next message."""
         count = self.timeline.count
         if count + self.ring.chunk > self.liveness.allowed:
             return False
-        return count >= self._backlog or self._due(count) <= now + EPSILON
+        return count >= self.backlog or self._due(count) <= now + EPSILON
 
     def pace_deadline(self) -> float | None:
         """When the next message of the backlog may go; None when nothing waits for its pace."""
         count = self.timeline.count
-        return self._due(count) if count < self._backlog and self.ring.ready else None
+        return self._due(count) if count < self.backlog and self.ring.ready else None
 
     def take(self, actions: list[Action], room: int, now: float, session: Machine[SessionState]) -> int:
         """Append up to ``room`` messages that may go now; return how much room is left."""
@@ -70,7 +71,7 @@ class Sender:
             most = (self.liveness.allowed - count) // chunk
             if most > room:
                 most = room
-            if count < self._backlog:
+            if count < self.backlog:
                 # One at a time: each has its own time.
                 most = min(most, self._due(count) <= now + EPSILON)
             if most <= 0:

@@ -14,6 +14,7 @@ from .unread import Unread
 
 
 _new_tuple = tuple.__new__
+_SETTINGS = SpeechEffect.SETTINGS  # to look a member up in its class costs as much as a small call
 
 
 class Turn:
@@ -41,7 +42,7 @@ class Turn:
         """Move along ``trigger`` and tell what follows; return whether settings that waited for the end are due."""
         settings = False
         for effect in self._machine.step(trigger):
-            if effect is SpeechEffect.SETTINGS:
+            if effect is _SETTINGS:
                 settings = True
             else:
                 self._TELL[effect](self, transcript)

@@ -36,8 +36,10 @@ class Unread:
     def interim(self, event: SpeechEvent) -> None:
         """Add an interim, in the place of the unread one if there is one."""
         if self._interim is None:
-            self._interim = len(self._events)
-            self._add(event)
+            events = self._events
+            self._interim = len(events)
+            events.append(event)
+            self.full = len(events) >= self._limit
         else:
             self._events[self._interim] = event
 
