@@ -76,6 +76,8 @@ class Settings:
     keyterms: tuple[str, ...] = field(init=False, default=(), repr=False)
     """The session's keyterms."""
     _told: list[Any] = field(init=False, factory=list, repr=False)
+    _looked: bool = field(init=False, default=False)
+    # Whether nothing changed since the keyterms were last compared: every final asks.
     """Keyterms that the current session knows."""
 
     def __attrs_post_init__(self) -> None:
@@ -154,6 +156,7 @@ class Settings:
         if info.keyterm_key != self.info.keyterm_key:
             self._told = []
         self.model, self.language, self.extra, self.keyterms = name, spelt, merged_extra, session_keyterms
+        self._looked = False
         if not live:
             return None
         if not speaking:
@@ -164,6 +167,8 @@ class Settings:
 
     def take_deferred(self) -> dict[str, Any] | None:
         """Give the `settings` that waited for the end of the turn, once; None if nothing did."""
+        if self._looked:
+            return None
         extra = self._untold()
         return {"extra": extra} if extra else None
 
@@ -198,6 +203,7 @@ class Settings:
 
     def _untold(self) -> dict[str, Any]:
         """Give the complete keyterms if the session does not know them yet; from here on it does."""
+        self._looked = True
         key = self.info.keyterm_key
         if key is None:
             return {}
