@@ -421,7 +421,7 @@ class Connection(Link):
         """What happened, in order; StreamEnded or StreamFailed comes last and once."""
         full = self._unread.full
         events = self._unread.take()
-        if full and self._link.state is LinkState.UP:
+        if full and self._link.state is _UP:
             # Liveness and quiet stood still while nobody read; they go on from here.
             self._sender.liveness.heard = self._now
             self._drain.listen_again(self._now)
@@ -662,7 +662,7 @@ class Connection(Link):
 
     def _may_update(self) -> bool:
         """Whether a session is open; one that is not is told by its ``session.create`` instead."""
-        return self._link.state is LinkState.UP and self._session.allows("client:session.update")
+        return self._link.state is _UP and self._session.allows("client:session.update")
 
     def _send_settings(self, settings: Mapping[str, Any]) -> None:
         if self._may_update():

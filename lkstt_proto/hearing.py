@@ -42,12 +42,13 @@ class Heard(NamedTuple):
 class Hearing:
     """Hears the transcripts of one stream."""
 
-    __slots__ = ("_drain", "_reader", "_sender", "estimated", "exact", "hears_onsets")
+    __slots__ = ("_drain", "_reader", "_remembered", "_sender", "estimated", "exact", "hears_onsets")
 
     def __init__(self, sender: Sender, drain: Drain, info: ModelInfo) -> None:
         self._sender = sender
         self._drain = drain
         self._reader = Reader(sender.timeline, info)
+        self._remembered = round(REMEMBERED * sender.rate)
         self.exact = 0
         """Position up to which finals with times of their own speak."""
         self.estimated = 0
@@ -112,15 +113,17 @@ class Hearing:
         ring, timeline = self._sender.ring, self._sender.timeline
         if final.end is not None:
             samples = ring.acknowledge(final.end)
-            self.exact = max(self.exact, final.end)
+            if final.end > self.exact:
+                self.exact = final.end
             # An estimate may have gone further than this final speaks.
-            self.estimated = min(self.estimated, max(0, ring.acknowledged - final.end))
+            if self.estimated:
+                self.estimated = min(self.estimated, max(0, ring.acknowledged - final.end))
         elif final.data.text or self._drain.finalize_at is not None:
             samples = ring.acknowledge(timeline.position)
             self.estimated += samples
         else:
             return False
-        timeline.forget(ring.acknowledged - round(REMEMBERED * self._sender.rate))
+        timeline.forget(ring.acknowledged - self._remembered)
         if samples:
             self._drain.fruitful = True
         return samples > 0

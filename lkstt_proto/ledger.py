@@ -7,6 +7,9 @@ from attrs import define
 from .events import RecognitionUsage
 
 
+_new_tuple = tuple.__new__
+
+
 @define
 class Ledger:
     """Counts samples, so that its seconds add up exactly however the audio was cut.
@@ -35,4 +38,5 @@ class Ledger:
             return None
         self._reported_unique = self.unique
         self._reported_resent = self.resent
-        return RecognitionUsage(unique / self.rate, resent / self.rate)
+        # As RecognitionUsage(...), at half of the cost.
+        return _new_tuple(RecognitionUsage, (unique / self.rate, resent / self.rate))

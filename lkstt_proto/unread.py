@@ -9,6 +9,9 @@ from __future__ import annotations
 from .events import AudioDropped, Event, SpeechEvent, SpeechEventType
 
 
+_INTERIM = SpeechEventType.INTERIM_TRANSCRIPT  # to look a member up in its class costs as much as a small call
+
+
 class Unread:
     """A queue of events."""
 
@@ -30,7 +33,7 @@ class Unread:
         """Add an event behind the others."""
         if isinstance(event, SpeechEvent):
             # A turn's events stay in order: nothing replaces an interim from before them.
-            self._interim = len(self._events) if event.type is SpeechEventType.INTERIM_TRANSCRIPT else None
+            self._interim = len(self._events) if event.type is _INTERIM else None
         self._add(event)
 
     def interim(self, event: SpeechEvent) -> None:
