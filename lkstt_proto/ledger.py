@@ -6,7 +6,6 @@ from attrs import define
 
 from .events import RecognitionUsage
 
-
 _new_tuple = tuple.__new__
 
 

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 from .events import AudioDropped, Event, SpeechEvent, SpeechEventType
 
-
 _INTERIM = SpeechEventType.INTERIM_TRANSCRIPT  # to look a member up in its class costs as much as a small call
 
 
