@@ -9,15 +9,16 @@ is sent, when and why is decided in ``lkstt_proto``.
 from __future__ import annotations
 
 import contextlib
+import sys
 from abc import ABC, abstractmethod
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from math import inf
 from typing import TYPE_CHECKING, Self
 
 import anyio
 from anyio import CancelScope
 from anyio.abc import SocketAttribute, TaskGroup
-from anyio.lowlevel import checkpoint, checkpoint_if_cancelled
+from anyio.lowlevel import checkpoint
 
 from lkstt_proto import Connection, Event, LocalProtocolError, Request, SpeechEvent
 from lkstt_transports.base import AsyncSTT
@@ -56,6 +57,16 @@ class _Lot(set[anyio.Event]):
         self.clear()
 
 
+def _clock() -> Callable[[], float]:
+    """Give what ``anyio.current_time`` looks for each time anew: the clock of the event loop that runs."""
+    trio = sys.modules.get("trio")
+    if trio is not None and trio.lowlevel.in_trio_run():
+        clock: Callable[[], float] = trio.current_time
+    else:
+        clock = sys.modules["asyncio"].get_running_loop().time
+    return clock
+
+
 class _Home(ABC):
     """What has a task group of its own while it is entered."""
 
@@ -82,7 +93,7 @@ class _Home(ABC):
 
 class SpeechStream(AsyncStream[_Lot], _Home):
     def __init__(self, connection: Connection, connector: Connector, max_message: int) -> None:
-        super().__init__(connection, _Lot, anyio.current_time)
+        super().__init__(connection, _Lot, _clock())
         self._connector = connector
         self._max_message = max_message
         self._tasks: TaskGroup  # of its background, and the link's within that
@@ -97,10 +108,8 @@ class SpeechStream(AsyncStream[_Lot], _Home):
         while rest := self._push(pcm):
             pcm = rest
             await self._park(self._moved)
-        if self._turn_due():
+        if self._turn_due():  # a look each time whether it is cancelled costs more than all the rest
             await checkpoint()
-        else:
-            await checkpoint_if_cancelled()
 
     async def __anext__(self) -> SpeechEvent:
         while not isinstance(event := await self._next_event(), SpeechEvent):

@@ -79,6 +79,7 @@ class BaseStream(ABC, Generic[LotT]):
         self._moved = lot()  # for who waits for room, or to be read: look again
         self._done = lot()  # for who waits for the end of the stream
         self._pushes = 0
+        self._spare = 0  # bytes for which there is room at least: only pushing takes any of it
 
     # What an adapter brings.
 
@@ -148,6 +149,7 @@ class BaseStream(ABC, Generic[LotT]):
 
     def _wish(self, method: Callable[..., None], *arguments: Any, **changes: Any) -> None:
         self._raise_failure()
+        self._spare = 0
         method(*arguments, self._now(), **changes)
         self._act()
 
@@ -162,13 +164,16 @@ class BaseStream(ABC, Generic[LotT]):
         if connection.error is not None:
             self._raise_failure()
         data: bytes | memoryview = pcm if isinstance(pcm, bytes) else as_bytes(pcm)
-        while len(data) > (room := connection.room):
-            data = memoryview(data)
-            connection.send_audio(data[:room], self._now())
-            self._act()
-            data = data[room:]
-            if not connection.room:
-                return data
+        if len(data) > self._spare:
+            while len(data) > (room := connection.room):
+                data = memoryview(data)
+                connection.send_audio(data[:room], self._now())
+                self._act()
+                data = data[room:]
+                if not connection.room:
+                    return data
+            self._spare = room
+        self._spare -= len(data)
         connection.send_audio(data, self._now())
         if connection.pending:  # most pushes only fill a message, and change nothing that anybody waits for
             self._act()
@@ -189,6 +194,7 @@ class BaseStream(ABC, Generic[LotT]):
     def _go_on_feeding(self) -> None:
         connection, now = self._connection, self._now()
         room = connection.room
+        self._spare = 0
         try:
             connection.send_audio(self._rest[:room], now)
             self._rest = self._rest[room:]
@@ -313,16 +319,17 @@ class BaseStream(ABC, Generic[LotT]):
         return stuck
 
     def _look(self) -> None:
+        connection = self._connection
         if self._news:
-            self._kept.extend(self._connection.take_events())
+            self._kept.extend(connection.take_events())
             if self._kept:  # there is a last one, too
                 self._news.unpark_all()
         if self._moved:
             self._moved.unpark_all()
-        deadline = self._connection.deadline
+        deadline = connection.deadline
         if deadline is None:
             deadline = inf
-            if self._connection.finished:
+            if connection.finished:
                 self._done.unpark_all()
         # A timer that goes off too early is harmless, and cheaper than a new one.
         if self._armed is None or deadline < self._armed or deadline == inf > self._armed:

@@ -128,6 +128,15 @@ def test_pushing_waits_only_for_what_has_no_room() -> None:
     stream._closed()
 
 
+def test_pushes_of_all_kinds_share_the_room() -> None:
+    stream = stt(limits=Limits(audio_buffer=0.1)).stream()  # which has no link yet
+    assert stream._push(bytes(1000)) == b""
+    stream.push_audio_nowait(bytes(2000))
+    assert len(stream._push(bytes(300))) == 100
+    assert stream.stats.audio_dropped == 0.0
+    assert stream.stats.audio_unsent == 0.1
+
+
 def test_others_get_a_turn_after_so_many_pushes() -> None:
     stream, _ = opened()
     assert [stream._turn_due() for _ in range(32)] == ([False] * 15 + [True]) * 2
