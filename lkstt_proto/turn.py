@@ -12,7 +12,6 @@ from .machine import Machine
 from .tables import SPEECH, SpeechEffect, SpeechState
 from .unread import Unread
 
-
 _new_tuple = tuple.__new__
 _SETTINGS = SpeechEffect.SETTINGS  # to look a member up in its class costs as much as a small call
 
