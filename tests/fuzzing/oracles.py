@@ -66,11 +66,21 @@ def replaced(*items: tuple[object, str, object]) -> Iterator[None]:
 
 
 def exact(message: Any) -> str:
-    """All that a message holds: 0.0 apart from -0.0, 1 from 1.0, and what its own repr keeps to itself."""
+    """All that a message holds: 0.0 apart from -0.0, 1 from 1.0, and what its own repr keeps to itself.
+
+    The numbers of words are an exception: a zero of theirs may be negative until the word is placed in the stream.
+    """
     if isinstance(message, Transcript):
-        words = [tuple(word) for word in message.words]
+        words = [
+            (word.text, _not_negative(word.start), _not_negative(word.end), word.confidence + 0.0, word.speaker_id)
+            for word in message.words
+        ]
         return repr((type(message), *message._replace(words=()), words))
     return repr((type(message), attrs.asdict(message)))
+
+
+def _not_negative(zero: float | None) -> float | None:
+    return None if zero is None else zero + 0.0
 
 
 def outcome(decode: Decoder, data: str | bytes, limits: Limits) -> tuple[str, Any]:
