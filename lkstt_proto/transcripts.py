@@ -28,7 +28,7 @@ def decode_server(data: Data, limits: Limits) -> ServerMessage:
 
 def decode_ordinary(data: Data, limits: Limits) -> Transcript | None:
     """Decode a transcript that needs no mending; None for all else, and without the extra."""
-    if decode_transcript is None or decode_with_extra is None or type(data) is not str:
+    if decode_transcript is None or decode_with_extra is None or type(data) is not str or len(data) > LARGE:
         return None
     try:
         raw = data.encode()

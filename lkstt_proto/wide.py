@@ -14,12 +14,14 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable
+from itertools import accumulate
 from json import JSONDecoder
 from typing import Any
 
 from .options import Limits
 from .speed import REFUSED, decode_envelope
 from .wirejson import (
+    MAX_NESTING,
     WHITESPACE,
     Data,
     NotUsable,
@@ -47,7 +49,7 @@ _WINDOW = 1 << 15  # bytes that are decoded at a time
 _WANTED = frozenset(FIELDS)
 
 _NO_BRACKETS = bytes(byte for byte in range(256) if byte not in b"[]{}")
-_PARTNERS = {ord("]"): ord("["), ord("}"): ord("{")}
+_STEPS = bytes.maketrans(b"[{]}", b"\x01\x01\xff\xff")
 _CLOSING = str.maketrans("[{", "]}")
 
 # What stands for the brackets that are open where a window begins: the innermost one has something in it already, so
@@ -63,6 +65,8 @@ _skim_values = JSONDecoder(parse_float=len, parse_constant=refuse_constant).raw_
 _TORN = re.compile(rb"\\(?:u[0-9a-fA-F]{0,3})?\Z")
 _ESCAPED = 6  # bytes that a character takes as an escape
 _SPARE = 24  # bytes that leave an escape or two when a torn one and a torn character go
+# What only one of the decoders takes, or gives another reason for.
+_DISPUTED = re.compile(rb"\\u[dD]|NaN|Infinity")
 _CONTINUATION = bytes(range(0x80, 0xC0))  # of a character in UTF-8
 
 
@@ -146,8 +150,14 @@ def _unpack(raw: bytes, limits: Limits) -> dict[str, Any] | None:
         return None
     try:
         envelope = decode_envelope(raw)
-    except REFUSED:
+    except RecursionError:
         return None
+    except REFUSED:
+        envelope = None
+    if envelope is None:
+        if _DISPUTED.search(raw):
+            return None
+        raise _no_json(raw)
     message: dict[str, Any] = {}
     for name in FIELDS:
         value = memoryview(getattr(envelope, name))
@@ -155,7 +165,7 @@ def _unpack(raw: bytes, limits: Limits) -> dict[str, Any] | None:
             message[name] = TOO_WIDE
         elif value:
             text = value[0] == ord('"')
-            span = b'"%b"' % _shortened(bytes(value[1:-1]), _looked_at(limits)) if text else bytes(value)
+            span = b'"%b"' % _shortened(value[1:-1], _looked_at(limits)) if text else bytes(value)
             message[name] = _decoded(span)
     return message
 
@@ -181,15 +191,15 @@ def _looked_at(limits: Limits) -> int:
     return max(limits.text, 4 * limits.name)
 
 
-def _shortened(text: bytes, limit: int) -> bytes:
+def _shortened(text: memoryview, limit: int) -> bytes:
     """Give the beginning of the inside of a JSON text: all of it, or more than ``limit`` bytes once it is decoded."""
     size = limit
     while len(text) > size:
-        beginning = _whole_escapes(_whole_characters(text[: size + _SPARE]))
+        beginning = _whole_escapes(_whole_characters(bytes(text[: size + _SPARE])))
         if not limit or len(_decoded(b'"%b"' % beginning).encode("utf-8", "surrogatepass")) > limit:
             return beginning
         size = min(2 * size, _ESCAPED * limit)
-    return text
+    return bytes(text)
 
 
 class _Skim:
@@ -222,12 +232,11 @@ class _Skim:
                 size *= 2  # white space or a number without end, or no JSON
             else:
                 start = len(window) - len(parts[-1]) - 1
-                inside, at = self._long_text(at + start - len(head))
+                text, at = self._long_text(at + start - len(head))
                 depth, _ = self._brackets_after(b"".join(parts[:-1:2]))
                 kept = self._limit if depth == 1 and len(head) < _WINDOW else 0  # of a key so long, nobody asks
-                head = window[:start] + b'"%b"' % _shortened(inside, kept)
-        rest = str(memoryview(raw)[at:], "utf-8", "surrogatepass")
-        rest = f"{self._opening}{str(head, 'utf-8', 'surrogatepass')}{rest}"
+                head = window[:start] + b'"%b"' % _shortened(text, kept)
+        rest = str(b"".join((self._opening.encode(), head, memoryview(raw)[at:])), "utf-8", "surrogatepass")
         self._keep(self._decoded(self._decode, rest))
         return self._message
 
@@ -248,14 +257,19 @@ class _Skim:
 
     def _brackets_after(self, outside: bytes) -> tuple[int, str]:
         """Give how many of the open brackets stay open throughout, and which are open at the end."""
-        unmatched = _unmatched(outside.translate(None, _NO_BRACKETS)).decode()
-        opened = unmatched.lstrip("]}")
-        stay = len(self._stack) - (len(unmatched) - len(opened))
-        if stay < 1 or "]" in opened or "}" in opened:
+        brackets = _without_pairs(outside.translate(None, _NO_BRACKETS))
+        steps = memoryview(brackets.translate(_STEPS)).cast("b")
+        # From the outermost bracket, which stays open until the end.
+        depths = list(accumulate(steps, initial=len(self._stack) - 1))
+        lowest = min(depths)
+        if not 0 <= lowest <= max(depths) < MAX_NESTING:  # what is no JSON may have seemed less deep
             raise _no_json(self._raw)
-        return stay, self._stack[:stay] + opened
+        levels = bytes(depths)
+        # What is open at a depth was opened where that depth was left for the last time.
+        opened = bytes(brackets[levels.rfind(depth)] for depth in range(lowest, depths[-1]))
+        return lowest + 1, self._stack[: lowest + 1] + opened.decode()
 
-    def _long_text(self, start: int) -> tuple[bytes, int]:
+    def _long_text(self, start: int) -> tuple[memoryview, int]:
         """See that what starts at a quote is a text, piece by piece; give its inside and its end."""
         raw = self._raw
         at = start + 1
@@ -269,7 +283,7 @@ class _Skim:
             self._decoded(self._skim, f'"{str(text, "latin-1")}"')
             at += len(text)
             if length >= 0:
-                return raw[start + 1 : at], at + 1
+                return memoryview(raw)[start + 1 : at], at + 1
 
     def _decoded(self, decode: Callable[[str], tuple[Any, int]], text: str) -> Any:
         failure = _no_json(self._raw)
@@ -302,18 +316,11 @@ def _last_comma(parts: list[bytes]) -> tuple[int, bytes] | None:
     return None
 
 
-def _unmatched(brackets: bytes) -> bytes:
-    """Leave out the brackets that belong together."""
-    while True:  # what is next to each other, at C speed, as long as there is much of it
+def _without_pairs(brackets: bytes) -> bytes:
+    """Leave out brackets that stand next to each other, at C speed, as long as there are many."""
+    while brackets:
         fewer = brackets.replace(b"[]", b"").replace(b"{}", b"")
-        much = len(fewer) < len(brackets) * 7 // 8
+        if len(fewer) > len(brackets) * 7 // 8:
+            return fewer
         brackets = fewer
-        if not much:
-            break
-    left = bytearray()
-    for bracket in brackets:
-        if left and _PARTNERS.get(bracket) == left[-1]:
-            left.pop()
-        else:
-            left.append(bracket)
-    return bytes(left)
+    return brackets

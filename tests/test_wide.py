@@ -252,6 +252,17 @@ def test_a_stack_that_runs_out_is_a_refusal(monkeypatch: pytest.MonkeyPatch) -> 
         decode_server(WIDE["objects"], LIMITS)
 
 
+def test_a_stack_that_runs_out_in_the_extra_leaves_the_message_to_the_plain_decoder(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    def run_out(raw: bytes) -> None:
+        raise RecursionError(raw)
+
+    expected = decode_server(WIDE["words"], LIMITS)
+    monkeypatch.setattr(wide, "decode_envelope", run_out)
+    assert decode_server(WIDE["words"], LIMITS) == expected
+
+
 # With windows of twelve bytes every kind of place is cut sooner or later.
 
 SCALARS = st.sampled_from(

@@ -12,6 +12,7 @@ import base64
 import json
 from collections.abc import Iterator
 from pathlib import Path
+
 from attrs import frozen
 
 HERE = Path(__file__).parent

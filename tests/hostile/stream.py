@@ -26,11 +26,11 @@ class Stream:
         self._carry_out()
 
     def push(self, seconds: float) -> list[Event]:
-        """Push audio in real time, and have it sent."""
+        """Push audio, half a second at a time, and have it sent."""
         events: list[Event] = []
-        for _ in range(round(seconds * 10)):
-            self.connection.send_audio(bytes(RATE // 5), self.now)
-            events += self._wait(0.1)
+        for _ in range(round(seconds * 2)):
+            self.connection.send_audio(bytes(RATE), self.now)
+            events += self._wait(0.5)
         return events
 
     def say(self, **message: Any) -> list[Event]:
