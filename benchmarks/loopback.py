@@ -56,10 +56,8 @@ def measure_transport(setup: Setup, gateway: Measuring, transport: str, found: d
     def ask(mode: str, side: str, python: str, *, speed: bool, **job: Any) -> Figure:
         name = name_of(side, speed=speed)
         say(f"{transport}, {name}, {mode}")
-        way = "real time" if mode == "real time" else "burst"
-        result = gateway.ask(
-            python, hardware=setup.hardware, transport=transport, mode=way, side=side, speed=speed, **job
-        )
+        job |= {"transport": transport, "mode": mode.partition(",")[0], "side": side, "speed": speed}
+        result = gateway.ask(python, hardware=setup.hardware, **job)
         if result.get("finals") != result.get("expected"):
             raise SystemExit(f"finals are missing: {transport}, {name}, {mode}")
         found["about"][f"{transport}, {name}"] = result["about"]
