@@ -35,6 +35,7 @@ from lkstt_transports.common import (
     proxy_for,
     refusal_detail,
     retry_after_seconds,
+    text_of,
     tls_error,
     usable_proxy,
     verifying,
@@ -121,6 +122,7 @@ class AiohttpConnector:
                 max_msg_size=max_message + 1,  # which is one too many
                 autoclose=False,
                 autoping=False,
+                decode_text=False,
             )
 
     def _connector(self) -> aiohttp.BaseConnector:
@@ -224,7 +226,12 @@ class _AiohttpSocket:
             message = await self._websocket.receive()
             kind = message.type
             if kind is WSMsgType.TEXT:
-                return Text(message.data)
+                try:
+                    return Text(text_of(message.data))
+                except UnicodeDecodeError:
+                    with suppress(aiohttp.ClientError):
+                        await self.close(WSCloseCode.INVALID_TEXT)
+                    return Closed(WSCloseCode.INVALID_TEXT, CLOSED_HERE)
             if kind is WSMsgType.PONG:
                 self._answers = self._pings.answered(message.data)
             elif kind is WSMsgType.BINARY:

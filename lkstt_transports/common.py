@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from codecs import getincrementaldecoder
 from collections import deque
 from collections.abc import Awaitable, Generator
 from contextlib import AbstractAsyncContextManager
@@ -22,6 +23,9 @@ CLOSED_HERE = "this end closed it"
 """The reason of ``Closed`` where the peer broke the rules of WebSocket: the code says which."""
 _YEAR = 365 * 86_400.0  # finite, however many digits a server may send
 _PING_BYTES = 4  # as many as nobody guesses while a ping is on its way
+
+_PIECE = 65_536  # bytes that are decoded at a time
+_Utf8Decoder = getincrementaldecoder("utf-8")
 
 
 class Text(NamedTuple):
@@ -128,6 +132,17 @@ class UpgradeRefused(Exception):
         self.retry_after = retry_after
         """Seconds."""
         self.detail = detail
+
+
+def text_of(data: bytes) -> str | bytes:
+    """Give a message's text; as its UTF-8 where a text may take four times as much. Raises UnicodeDecodeError."""
+    if len(data) <= _PIECE or data.isascii():
+        return data.decode()
+    decoder = _Utf8Decoder()
+    for start in range(0, len(data), _PIECE):
+        decoder.decode(data[start : start + _PIECE])
+    decoder.decode(b"", final=True)
+    return data
 
 
 def closing_facts(error: BaseException) -> dict[str, Any]:

@@ -48,6 +48,7 @@ from lkstt_transports.common import (
     proxy_for,
     refusal_detail,
     retry_after_seconds,
+    text_of,
     tls_error,
     usable_proxy,
     verifying,
@@ -342,7 +343,7 @@ class WebSocket:
             self._tell(Binary(data))
             return
         try:
-            self._tell(Text(data.decode()))
+            self._tell(Text(text_of(data)))
         except UnicodeDecodeError:
             self._protocol.fail(CloseCode.INVALID_DATA)
             self._tell(Closed(CloseCode.INVALID_DATA, CLOSED_HERE))

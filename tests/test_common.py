@@ -15,6 +15,7 @@ from lkstt_transports.common import (
     proxy_for,
     refusal_detail,
     retry_after_seconds,
+    text_of,
     tls_error,
     usable_proxy,
     verifying,
@@ -140,3 +141,13 @@ def test_of_a_group_the_error_that_tells_most_counts() -> None:
     assert closing_facts(group) == {"http_status": 429, "retry_after": 7.0, "reason": "later"}
     pipe = OSError("pipe")
     assert closing_facts(ExceptionGroup("outer", [pipe, ValueError()])) == {"error": pipe}
+
+
+def test_a_text_comes_as_text_unless_it_would_take_four_times_as_much() -> None:
+    for text in ("", "é", "a" * 200_000, "é" * 30_000):
+        assert text_of(text.encode()) == text
+    large = ("\U0001f600" + "a" * 199_999 + "é").encode()
+    assert text_of(large) is large
+    for bad in (b"\xff", large + b"\xff", large[:-1], b"\xed\xa0\x80" + large, large[:65_530] + b"\xc3" * 9 + large):
+        with pytest.raises(UnicodeDecodeError):
+            text_of(bad)
