@@ -182,7 +182,7 @@ def _without_escapes(piece: bytes) -> bytes:
 
 def _whole_escapes(piece: bytes) -> bytes:
     """Leave out an escape that the end tears."""
-    torn = _TORN.search(_without_escapes(piece))
+    torn = _TORN.search(_without_escapes(piece), max(0, len(piece) - _ESCAPED))
     return piece[: torn.start()] if torn else piece
 
 

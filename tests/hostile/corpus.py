@@ -315,8 +315,9 @@ def _large() -> Iterator[Frame]:
         )
         yield filled(f"a megabyte of {label} nobody asked for", "ok", text + '"a":[', unit, "]}", just, "hello")
         yield filled(f"a megabyte of {label}, cut off", "skip", text + '"words":[', unit, "", just)
-    many = ",".join(f'"k{number:x}":0' for number in range(90_000))
-    yield text_frame("a megabyte of keys", "ok", f"{text}{many}}}", "hello")
+    for label, keys in (("keys", "k{}"), ("keys that look like exponents", "k{:x}")):
+        many = ",".join(f'"{keys.format(number)}":0' for number in range(90_000))
+        yield text_frame(f"a megabyte of {label}", "ok", f"{text}{many}}}", "hello")
     yield filled("a megabyte of one key", "ok", text, '"a":0,', "}", just, "hello")
     yield filled("a key of a megabyte", "ok", text + '"', "k", '":0}', just, "hello")
     yield filled("spaces", "ok", text, " ", '"a":0}', just, "hello")
