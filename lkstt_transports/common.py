@@ -260,4 +260,4 @@ def largest_message(limits: Limits) -> int:
 
     More than ``Limits.message``, so that the core skips what is only somewhat too large instead of losing the session.
     """
-    return 2 * limits.message
+    return limits.message + limits.message // 4

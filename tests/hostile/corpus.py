@@ -341,12 +341,13 @@ def _large() -> Iterator[Frame]:
         yield filled(f"a megabyte of {label} and one astral character", "repair", long + "\U0001f600", unit, '"}', just)
         yield filled(f"a megabyte of {label} in a word", "default", text + '"words":["', unit, '"]}', just, "hello")
         yield filled(f"a name of a megabyte of {label}", "default", text + '"request_id":"', unit, '"}', just, "hello")
-    for size, expect in ((MIB, "repair"), (MIB + 1, "skip"), (2 * MIB - 1, "skip")):
+    for size, expect in ((MIB, "repair"), (MIB + 1, "skip"), (MIB * 5 // 4, "skip"), (2 * MIB, "skip_or_limit")):
         yield filled(f"{size} bytes", expect, long, "a", '"}', size)
-        yield filled(f"{size} bytes of spaces", "skip", "", " ", "", size)
+        beyond = expect if size > MIB else "skip"
+        yield filled(f"{size} bytes of spaces", beyond, "", " ", "", size)
         yield filled(
             f"{size} bytes around a message",
-            "skip" if size > MIB else "ok",
+            expect if size > MIB else "ok",
             " " * 1000 + text + '"a":0}',
             " ",
             "",

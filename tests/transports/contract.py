@@ -785,7 +785,7 @@ class StreamContract(Contract):
         ("frame", "kind"),
         [
             (saying(BINARY, b"\x00" * 9), "binary_message"),
-            (saying(TEXT, b'{"type":"' + b"x" * 2000 + b'"}'), "invalid_message"),
+            (saying(TEXT, b'{"type":"' + b"x" * 1600 + b'"}'), "invalid_message"),
             (saying(TEXT, b"[]"), "invalid_message"),
         ],
         ids=["binary", "somewhat too large", "no object"],
