@@ -168,10 +168,10 @@ class BaseStream(ABC, Generic[LotT]):
             while len(data) > (room := connection.room):
                 data = memoryview(data)
                 connection.send_audio(data[:room], self._now())
+                if not room:  # and nothing has changed: two who wait for room would wake each other for ever
+                    return data
                 self._act()
                 data = data[room:]
-                if not connection.room:
-                    return data
             self._spare = room
         self._spare -= len(data)
         connection.send_audio(data, self._now())

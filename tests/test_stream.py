@@ -128,6 +128,16 @@ def test_pushing_waits_only_for_what_has_no_room() -> None:
     stream._closed()
 
 
+def test_who_finds_no_room_wakes_nobody_else_who_waits_for_some() -> None:
+    stream, socket = opened(limits=Limits(audio_buffer=0.1))
+    socket.stuck = True
+    rest = stream._push(bytes(10_000))
+    stream._moved.waiting, stream._moved.woken = 1, 0
+    assert len(stream._push(rest)) == len(rest)
+    assert stream._moved.woken == 0
+    stream._closed()
+
+
 def test_pushes_of_all_kinds_share_the_room() -> None:
     stream = stt(limits=Limits(audio_buffer=0.1)).stream()  # which has no link yet
     assert stream._push(bytes(1000)) == b""
