@@ -8,7 +8,7 @@ from __future__ import annotations
 import time
 from abc import ABC, abstractmethod
 from collections import deque
-from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine, Mapping
+from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine, Iterator, Mapping
 from math import inf
 from typing import TYPE_CHECKING, Any, ClassVar, Generic, Protocol, Self, TypeVar
 
@@ -68,7 +68,7 @@ class BaseStream(ABC, Generic[LotT]):
         self._kept: deque[Event] = deque()  # taken from the core, and not yet given away
         self._socket: Any = None  # of the open link
         self._facts: dict[str, Any] = {}  # how that link ended
-        self._undone: deque[Action] = deque()  # taken from the core for that link
+        self._undone: Iterator[Action] = iter(())  # taken from the core for that link
         self._writing = False  # something of that is under way, or will never end
         self._stuck: Awaitable[Any] = DONE  # what the writer is to wait for, before it goes on
         self._armed: float | None = inf  # when the timer goes off; None once it did
@@ -217,7 +217,7 @@ class BaseStream(ABC, Generic[LotT]):
     def _opened(self, socket: Any) -> None:
         """The dial came through."""
         self._socket = socket
-        self._undone.clear()
+        self._undone = iter(())
         self._writing = False
         self._connection.transport_opened(self._now())
         self._act()
@@ -289,16 +289,17 @@ class BaseStream(ABC, Generic[LotT]):
         When it raises, leave it at that: the receiving side tells what happened, after everything that came before it,
         and a write that never ends is all the core needs to know.
         """
-        connection, undone = self._connection, self._undone
+        connection = self._connection
         self._writing = True
         while True:
-            while undone:
-                self._stuck = self._do(undone.popleft())
-                if self._stuck is not DONE:
+            for action in self._undone:
+                stuck = self._do(action)
+                if stuck is not DONE:
+                    self._stuck = stuck
                     return
             if not connection.pending:
                 break
-            undone.extend(connection.take_actions(self._now()))
+            self._undone = iter(connection.take_actions(self._now()))
             if self._feeding:
                 self._go_on_feeding()
         self._writing = False
