@@ -9,6 +9,8 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
+from concurrent.futures import ThreadPoolExecutor
+from itertools import repeat
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
@@ -44,9 +46,8 @@ def main() -> int:
     modules = sys.argv[1:] or sorted(
         path.stem for path in (ROOT / "lkstt_proto").glob("*.py") if path.stem not in ("__init__", "version")
     )
-    with TemporaryDirectory() as scratch:
-        failed = [module for module in modules if not check(module, scratch)]
-    return 1 if failed else 0
+    with TemporaryDirectory() as scratch, ThreadPoolExecutor(os.cpu_count()) as pool:
+        return 0 if all(list(pool.map(check, modules, repeat(scratch)))) else 1
 
 
 if __name__ == "__main__":

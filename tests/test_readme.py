@@ -129,5 +129,8 @@ def test_the_connector_example_needs_no_socket(runtime, monkeypatch):
 def test_every_command_that_is_run_from_the_readme_is_there():
     assert re.findall(r"<!-- command: (\w+) -->\n```sh\n(.+)\n```", README) == [
         ("demo", "python3 -m venv .venv && . .venv/bin/activate && pip install '.[local,cli]' && lkstt demo"),
-        ("tests", "python3 -m venv .venv && . .venv/bin/activate && pip install -e '.[dev]' && pytest"),
+        (
+            "tests",
+            "python3 -m venv .venv && . .venv/bin/activate && pip install -e '.[dev]' && pytest -n 2 --dist loadfile",
+        ),
     ]

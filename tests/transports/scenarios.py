@@ -455,7 +455,7 @@ def bad_wire(driver: Driver) -> None:
     assert result.outcome.stats.failures == 0
 
 
-LIVELY = Limits(replay_pace=20.0, ping_interval=0.1, ping_timeout=0.6, quiet=0.5, drain=8.0, close=0.1)
+LIVELY = Limits(replay_pace=20.0, ping_interval=0.1, ping_timeout=0.6, quiet=1.5, drain=8.0, close=0.1)
 """Liveness that a test can wait for."""
 
 
@@ -591,7 +591,7 @@ def end_of_input(driver: Driver, end: End) -> None:
     """However the gateway takes the end of input, the stream ends, and says how."""
     # Fast enough that little is unsent at the end, as the seconds unsent are waited for as well.
     drain = 8.0 if end.complete else 2.0
-    limits = Limits(replay_pace=20.0, ping_interval=0.1, ping_timeout=0.6, quiet=0.5, drain=drain, close=0.2)
+    limits = Limits(replay_pace=20.0, ping_interval=0.1, ping_timeout=0.6, quiet=1.5, drain=drain, close=0.2)
     job = Job(seconds=TWO_SENTENCES, speed=20.0, limits=limits)
     result = run(driver, job, *end.conducts, endings=end.endings)
     outcome = result.outcome
