@@ -6,9 +6,11 @@ Nothing in here knows what the messages mean.
 from __future__ import annotations
 
 import asyncio
+import socket
 import time
-from collections.abc import AsyncIterator, Awaitable, Coroutine
-from contextlib import asynccontextmanager, suppress
+from collections.abc import AsyncIterator, Awaitable, Coroutine, Iterator
+from contextlib import asynccontextmanager, contextmanager, suppress
+from contextvars import ContextVar
 from http import HTTPStatus
 from ssl import SSLContext, create_default_context
 from types import SimpleNamespace
@@ -49,6 +51,8 @@ _CODES_END = 5000
 _NO_HTTP = "the answer was no HTTP"
 _NEVER_OFFERED = ("Sec-WebSocket-Extensions", "Sec-WebSocket-Protocol")
 
+_dialled: ContextVar[list[socket.socket]] = ContextVar("_dialled")  # the sockets of the attempt under way
+
 
 class AiohttpConnector:
     """Opens WebSockets with aiohttp; may be shared by any number of ``STT``s of one event loop.
@@ -86,7 +90,8 @@ class AiohttpConnector:
         failure: BaseException | None = None
         try:
             try:
-                websocket = await self._connect(request, max_message, answer)
+                with _hanging_up():
+                    websocket = await self._connect(request, max_message, answer)
             except aiohttp.ClientError as error:
                 # aiohttp's own errors show the request, and with it the token: none may hang on to ours.
                 failure = _translated(error)
@@ -129,13 +134,40 @@ class AiohttpConnector:
         if self._given is not None:
             return self._given
         if self._own is None:
-            self._own = aiohttp.TCPConnector(limit=0, force_close=True)  # a stream that had to wait would be deaf
+            # No limit: a stream that had to wait would be deaf.
+            self._own = aiohttp.TCPConnector(limit=0, force_close=True, socket_factory=_dial)
         return self._own
 
     def _context(self) -> SSLContext | bool:
         if self._ssl is None and self._given is not None:
             self._ssl = create_default_context()  # the given connector may have been told not to verify
         return self._ssl or True
+
+
+def _dial(address: aiohttp.AddrInfoType) -> socket.socket:
+    family, kind, protocol, _, _ = address
+    dialled = socket.socket(family, kind, protocol)
+    _dialled.get().append(dialled)
+    return dialled
+
+
+@contextmanager
+def _hanging_up() -> Iterator[None]:
+    """Shut the sockets of an attempt that came to nothing.
+
+    A handshake of TLS that is cancelled closes with a farewell, for which asyncio would wait half a minute.
+    """
+    sockets: list[socket.socket] = []
+    token = _dialled.set(sockets)
+    try:
+        yield
+    except BaseException:
+        for dialled in sockets:
+            with suppress(OSError):  # closed already
+                dialled.shutdown(socket.SHUT_RDWR)
+        raise
+    finally:
+        _dialled.reset(token)
 
 
 class _Response(aiohttp.ClientResponse):

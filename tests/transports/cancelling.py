@@ -267,7 +267,11 @@ async def cut_short(runtime: Runtime, servers: Servers, point: Point) -> bool:
 def run(runtime: Runtime, points: int, seed: int) -> Counter[Stage]:
     """Cut so many lives short, the same ones for the same seed; count by stage those that had not ended before."""
     random = Random(seed)
-    chosen = [point(random, stage) for stage in [*Stage] * (points // len(Stage) + 1)][:points]
+    return cut_all(runtime, [point(random, stage) for stage in [*Stage] * (points // len(Stage) + 1)][:points])
+
+
+def cut_all(runtime: Runtime, chosen: list[Point]) -> Counter[Stage]:
+    """Cut lives short at these moments; count by stage those that had not ended before."""
     counts: Counter[Stage] = Counter()
 
     async def main() -> None:
@@ -279,7 +283,7 @@ def run(runtime: Runtime, points: int, seed: int) -> Counter[Stage]:
                 raise
 
     with Servers() as servers, complaining():
-        runtime.run(main, patience=points)
+        runtime.run(main, patience=len(chosen))
     return counts
 
 
