@@ -162,8 +162,13 @@ def _threads_end_and_say_nothing(monkeypatch: pytest.MonkeyPatch) -> Iterator[No
 @contextmanager
 def beside(*works: Callable[[], Any]) -> Iterator[list[Future[Any]]]:
     """Run each in a thread of its own, and wait for them all."""
-    with ThreadPoolExecutor(len(works)) as pool:
+    pool = ThreadPoolExecutor(len(works))
+    try:
         yield [pool.submit(work) for work in works]
+    except BaseException:
+        pool.shutdown(wait=False)  # what failed may be just that they end
+        raise
+    pool.shutdown()
 
 
 def final(stream: SpeechStream) -> str:
@@ -215,7 +220,7 @@ def test_closing_ends_what_blocks_in_other_threads() -> None:
         stream = stt.stream()
         pushing: Callable[[], None] = lambda: stream.push_audio(SECOND)  # noqa: E731
         with beside(pushing, pushing, lambda: list(stream.events()), lambda: list(stream)) as futures:
-            eventually(lambda: stream.stats.audio_pushed == 0.1)
+            eventually(lambda: stream.stats.audio_pushed >= 0.1)  # or 0.2, where the link opened later
             stream.aclose()
             for future in futures[:2]:
                 with pytest.raises(LocalProtocolError):
