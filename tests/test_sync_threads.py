@@ -462,11 +462,13 @@ def test_an_endpointer_that_blocks_holds_up_its_stream_alone() -> None:
     with Memory().stt(model=ENDPOINTING, endpointer=Endpointer(lambda: go_on.wait(PATIENCE))) as stt:
         stream = stt.stream()
         with beside(lambda: stream.push_audio(SECOND)) as (pushing,):
-            other = stt.stream()
-            other.aclose()
-            assert isinstance(next(other.events()), StreamEnded)
-            assert not pushing.done()
-            go_on.set()
+            try:
+                other = stt.stream()
+                other.aclose()
+                assert isinstance([*other.events()][-1], StreamEnded)
+                assert not pushing.done()
+            finally:
+                go_on.set()
             pushing.result(PATIENCE)
         assert stream.stats.audio_pushed == 1.0
         stream.aclose()
