@@ -16,7 +16,6 @@ from lkstt_proto import (
     SessionRequested,
     SpeechData,
 )
-from lkstt_proto.dialogue import bundled, load
 from lkstt_proto.messages import BadRequest, InputAudio, Unrecognized, decode_client, decode_server
 from lkstt_proto.options import Limits
 from lkstt_proto.wirejson import NotUsable
@@ -24,6 +23,7 @@ from tests.soundness import GatewayEar, check, sound_action
 
 from ..mutator import Mutator
 from ..oracles import decoded_alike, written_again
+from ..seeds import conversations
 from ..target import Target
 from ..work import bounded
 
@@ -189,12 +189,7 @@ def seeds() -> Iterable[bytes]:
     yield from (bytes([how]) + frame for how in (0, 2, 7) for frame in frames)
     yield b"\0" + SEPARATOR.join([frames[0], *frames[3:5], frames[6], frames[4], *frames[7:9]])
     yield b"\x02" + SEPARATOR.join([frames[3], BINARY + b"\0\1", frames[4]])
-    for file in bundled().values():
-        fixture = load(file)
-        if fixture.role == "gateway":
-            texts = [step.data.encode("utf-8", "surrogatepass") for step in fixture.steps if isinstance(step.data, str)]
-            if texts and sum(map(len, texts)) < 2000:
-                yield b"\0" + SEPARATOR.join(texts)
+    yield from conversations("gateway", SEPARATOR)
 
 
 TARGET = Target(

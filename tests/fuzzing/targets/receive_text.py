@@ -6,13 +6,13 @@ import json
 from collections.abc import Iterable
 
 from lkstt_proto import Connection, LinkState, RetryPolicy, SpeechEventType, STTOptions
-from lkstt_proto.dialogue import bundled, load
 from lkstt_proto.options import Limits
 from tests.soundness import Ear, check
 
 from ..client import Client
 from ..mutator import Mutator
 from ..oracles import decoded_alike, written_again
+from ..seeds import conversations
 from ..target import Target
 from ..work import bounded
 
@@ -128,12 +128,7 @@ def seeds() -> Iterable[bytes]:
     yield from (bytes([how]) + frame for how in (0, 9) for frame in frames)
     yield b"\0" + SEPARATOR.join([frames[3], frames[4], frames[1], frames[0], frames[5]])
     yield b"\x01" + SEPARATOR.join([frames[0], frames[2], frames[7]])
-    for file in bundled().values():
-        fixture = load(file)
-        if fixture.role == "client":
-            texts = [step.data.encode("utf-8", "surrogatepass") for step in fixture.steps if isinstance(step.data, str)]
-            if texts and sum(map(len, texts)) < 2000:
-                yield b"\0" + SEPARATOR.join(texts)
+    yield from conversations("client", SEPARATOR)
 
 
 TARGET = Target(
