@@ -216,6 +216,7 @@ class SpeechStream(AsyncStream[_Lot], _Home):
                 await stuck
                 self._write()
                 self._look()
+        self._mute = True
 
     async def _ping_beside(self, socket: Socket) -> None:
         with contextlib.suppress(Exception):  # as in _flush

@@ -155,6 +155,7 @@ class SpeechStream(AsyncStream[_Lot]):
                 await stuck
                 self._write()
                 self._look()
+        self._mute = True
 
     async def _ping_beside(self, socket: Socket) -> None:
         with contextlib.suppress(Exception):  # as in _flush

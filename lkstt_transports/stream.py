@@ -70,6 +70,7 @@ class BaseStream(ABC, Generic[LotT]):
         self._facts: dict[str, Any] = {}  # how that link ended
         self._undone: Iterator[Action] = iter(())  # taken from the core for that link
         self._writing = False  # something of that is under way, or will never end
+        self._mute = False  # it never will: the writer of this link has failed
         self._stuck: Awaitable[Any] = DONE  # what the writer is to wait for, before it goes on
         self._armed: float | None = inf  # when the timer goes off; None once it did
         self._rest = memoryview(b"")  # what ``_feed`` has not pushed yet
@@ -218,7 +219,7 @@ class BaseStream(ABC, Generic[LotT]):
         """The dial came through."""
         self._socket = socket
         self._undone = iter(())
-        self._writing = False
+        self._writing = self._mute = False
         self._connection.transport_opened(self._now())
         self._act()
 
@@ -270,7 +271,8 @@ class BaseStream(ABC, Generic[LotT]):
                     if isinstance(action, Connect):
                         self._dial(action.request(time.time()))
                     elif isinstance(action, Ping):
-                        self._ping()
+                        if not self._mute:  # or a link that takes nothing more would seem alive
+                            self._ping()
                     elif isinstance(action, Disconnect):
                         self._cut()
         self._look()
@@ -279,6 +281,7 @@ class BaseStream(ABC, Generic[LotT]):
         try:
             self._write()
         except Exception:  # see _write
+            self._mute = True
             return
         if self._stuck is not DONE:
             self._work.unpark_all()

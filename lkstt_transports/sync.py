@@ -57,7 +57,6 @@ class SpeechStream(BaseStream[Lot]):
         self._link: Socket | None = None
         self._pause = Pause()  # instead of a link
         self._cutting = False  # the link, or the one that is wanted
-        self._mute = False  # the writer of this link has failed
         self._waiting = False  # the thread is, and would have to be woken
         self._deaf = False  # it waits, and not for the peer, since nobody reads
         self._iterated = False
@@ -262,7 +261,6 @@ class SpeechStream(BaseStream[Lot]):
         if error is not None:
             self._fail(error)
         self._wanted = self._link = None
-        self._mute = False
         self._closed()
 
     @property

@@ -105,6 +105,17 @@ def test_what_raises_is_left_at_that() -> None:
     assert socket.told == []
 
 
+def test_a_link_that_failed_to_write_is_pinged_no_more_so_that_it_counts_as_lost() -> None:
+    stream, socket = opened(limits=Limits(ping_interval=0.5, ping_timeout=0.5, close=0.5))
+    socket.told = None  # type: ignore[assignment] # so that it breaks
+    stream.push_audio_nowait(bytes(1600))
+    for _ in range(3):
+        stream.time += 1.0
+        stream._time_out(stream.time)
+    assert [wish for wish in stream.wanted if isinstance(wish, str)] == ["cut"]
+    stream._closed()
+
+
 def test_nothing_is_left_of_a_write_when_the_link_is_gone() -> None:
     stream, socket = opened()
     socket.stuck = True
