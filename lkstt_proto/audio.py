@@ -83,6 +83,7 @@ class Ring:
         "_due",
         "_forgotten",
         "_full",
+        "_jumped",
         "_keep",
         "_later",
         "_marks",
@@ -96,6 +97,7 @@ class Ring:
         "chunk",
         "handed",
         "position",
+        "steady",
     )
 
     # Thresholds, all of them lengths of a run in bytes.
@@ -112,8 +114,11 @@ class Ring:
         """Everything before this position is done with."""
         self.handed = 0
         """Position after the newest sample that was ever handed to a transport."""
+        self.steady = True
+        """Whether nothing is near that makes what is sent next special: no mark, no gap, and nothing was sent before."""
         self._size = chunk * SAMPLE_BYTES
         self._capacity = capacity
+        self._jumped = False  # nothing was sent yet that follows on what was sent last
         self._rejoined = 0
         self._sent: deque[Run] = deque()  # sent whole
         self._run = Run(0, bytearray())  # sent up to ``position``
@@ -208,41 +213,50 @@ class Ring:
         Audio starts at ``position`` and is one chunk, or as many as there are, up to ``most``; less than a chunk where
         a mark or a gap ends it.
         """
-        run, size = self._run, self._size
-        end = self._wanted
-        if end:
-            rest = len(run.pcm) - end
-            if rest < 0:
-                return None
-            start = end - size
-            if rest >= size:
-                end += min(most - 1, rest // size) * size
-                samples = (end - start) // SAMPLE_BYTES
-            else:
-                samples = self.chunk
-            self._wanted = end + size
-        else:
-            mark = self._marks[self._due] if self._due < len(self._marks) else None
-            if mark and mark.position <= self.position:
+        return self.take_steadily(most) if self.steady else self._take_special(most)
+
+    def take_steadily(self, most: int) -> bytearray | None:
+        """As ``take`` where the ring is ``steady``, which it is as a rule."""
+        size, end, tail = self._size, self._wanted, self._tail
+        rest = len(tail) - end
+        if rest < 0:
+            return None
+        start = end - size
+        samples = self.chunk
+        if rest >= size:
+            end += min(most - 1, rest // size) * size
+            samples = (end - start) // SAMPLE_BYTES
+        pcm = tail[start:end]
+        self._wanted = end + size
+        self.position = self.handed = self.position + samples
+        if end > self._keep:
+            self._forget()
+        return pcm
+
+    def _take_special(self, most: int) -> bytearray | Mark | None:
+        if self._due < len(self._marks):
+            mark = self._marks[self._due]
+            if mark.position <= self.position:
                 self._due += 1
                 self._settle()
                 return mark
-            samples = self._samples_before_obstacle(most)
-            start = (self.position - run.start) * SAMPLE_BYTES
-            end = start + samples * SAMPLE_BYTES
+        elif not self.ready:
+            return None
+        run = self._run
+        samples = self._samples_before_obstacle(most)
+        start = (self.position - run.start) * SAMPLE_BYTES
+        end = start + samples * SAMPLE_BYTES
         pcm = run.pcm[start:end]
-        self.position = position = self.position + samples
-        if position > self.handed:
-            self.handed = position
-        if self._rejoined:
-            self._rejoined = max(0, self._rejoined - samples)
+        self.position += samples
+        self.handed = max(self.handed, self.position)
+        self._rejoined = max(0, self._rejoined - samples)
+        self._jumped = False
         if end > self._keep:
             self._forget()
-        if not self._wanted:
-            if self._later and position == run.end:
-                self._sent.append(run)
-                self._next_run()
-            self._settle()
+        if self._later and self.position == run.end:
+            self._sent.append(run)
+            self._next_run()
+        self._settle()
         return pcm
 
     def rewind(self) -> Sequence[Span]:
@@ -287,6 +301,7 @@ class Ring:
     def _next_run(self) -> None:
         self._run = self._later.popleft()
         self.position = self._run.start
+        self._jumped = True
 
     def _make_room(self) -> Sequence[Span]:
         """Drop the oldest unsent audio beyond the capacity."""
@@ -301,6 +316,7 @@ class Ring:
             spans.append(Span(position, position + samples))
             excess -= samples
             self.position = run.start
+            self._jumped = True
             if self._later and run.start == run.end:
                 self._next_run()
         self._settle()
@@ -344,6 +360,8 @@ class Ring:
         self._due = due
         sent = (position - run.start) * SAMPLE_BYTES
         self._wanted = 0 if self._later or due < len(marks) else sent + self._size
+        again = position < self.handed or self._rejoined
+        self.steady = not (again or self._jumped) and self._wanted > 0
         self._keep = self._capacity * SAMPLE_BYTES
         if self._sent:
             self._keep -= sum(len(earlier.pcm) for earlier in self._sent)

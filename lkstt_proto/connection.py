@@ -205,10 +205,11 @@ class Connection(Link):
         dropped = self._ring.push(data)
         if dropped is None:
             return
-        for span in dropped:
-            self._tell_dropped(span, "overflow")
-        if self._unread.full:
-            self._arm_liveness()
+        if dropped:
+            for span in dropped:
+                self._tell_dropped(span, "overflow")
+            if self._unread.full:
+                self._arm_liveness()
         if not self.pending and self._link.state is _UP:
             self.pending = self._sender.may_send(self._now)
 
@@ -390,24 +391,26 @@ class Connection(Link):
         room = BATCH if max_messages is None or max_messages > BATCH else max_messages
         actions: list[Action] = []
         sender, outbox = self._sender, self._outbox
-        liveness = sender.liveness
+        liveness, timeline = sender.liveness, sender.timeline
         if room > 0:
-            liveness.accepted = sender.timeline.count
+            liveness.accepted = timeline.count
             left = room
             while outbox and left:
                 action = outbox.popleft()
                 left -= isinstance(action, bytes)
                 actions.append(action)
-            if self._link.state is _UP and not outbox:
-                left = self._take_audio(actions, left)
+            if not outbox and self._link.state is _UP:
+                left = sender.take(actions, left, self._now, self._session)
+                if sender.backlog or self._input_ended:
+                    left = self._after_audio(actions, left)
             self._counters.messages_sent += room - left
-            sent = sender.timeline.count
+            sent = timeline.count
         else:
             left = 0
             if outbox and outbox[0] == ABORT:
                 actions.append(outbox.popleft())
             sent = liveness.accepted
-        if (liveness.due or sent >= liveness.ask_at) and self._link.state is _UP:
+        if (sent >= liveness.ask_at or liveness.due) and self._link.state is _UP:
             liveness.take_ping(self._now, sent)
             actions.append(PING)
             self._arm_liveness()
@@ -644,10 +647,9 @@ class Connection(Link):
         """Whether the finalize that the end of input asks for may go."""
         return self._drain.finalize_at is None and not self._ring.unsent
 
-    def _take_audio(self, actions: list[Action], room: int) -> int:
-        """Append up to ``room`` messages; return how much room is left."""
+    def _after_audio(self, actions: list[Action], room: int) -> int:
+        """See what is to come behind the audio that could go; return how much room is left."""
         sender = self._sender
-        room = sender.take(actions, room, self._now, self._session)
         if sender.backlog:
             due = sender.pace_deadline()
             if due is not None and due > self._now + EPSILON:

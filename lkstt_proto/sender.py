@@ -76,34 +76,54 @@ class Sender:
                 most = min(most, self._due(count) <= now + EPSILON)
             if most <= 0:
                 break
-            position, handed = ring.position, ring.handed
-            item = ring.take(most)
-            if item is None:
-                break
-            if isinstance(item, Mark):
-                session.step("client:session.finalize")
-                actions.append(FINALIZE)
-                room -= 1
+            if not ring.steady:
+                left = self._take_special(actions, room, most, session)
+                if left == room:
+                    break
+                room = left
                 continue
+            pcm = ring.take_steadily(most)
+            if pcm is None:
+                break
             if session.steady != "client:input_audio":
                 session.step("client:input_audio")
-            samples = len(item) // SAMPLE_BYTES
-            if samples <= chunk:
-                actions.append(encode_audio(item))
-                room -= 1
-            else:
-                size = chunk * SAMPLE_BYTES
-                actions.extend(encode_audio(item[start : start + size]) for start in range(0, len(item), size))
-                room -= samples // chunk
-            if position - count != timeline.offset:
-                timeline.jump(position)
+            samples = len(pcm) // SAMPLE_BYTES
             timeline.count = count + samples
-            fresh = ring.handed - handed
-            # What lies between was dropped before any transport had it.
-            self.ledger.hand_over(samples, min(samples, fresh))
-            if not ring.ready:
-                break
+            self.ledger.unique += samples
+            if samples == chunk:
+                actions.append(encode_audio(pcm))
+                room -= 1
+                if most > 1:  # and there was no more
+                    break
+            else:
+                room -= self._append(actions, pcm)
         return room
+
+    def _take_special(self, actions: list[Action], room: int, most: int, session: Machine[SessionState]) -> int:
+        """Append what goes next where a mark or a gap is near, or audio goes again; return how much room is left."""
+        ring, timeline = self.ring, self.timeline
+        position, handed = ring.position, ring.handed
+        item = ring.take(most)
+        if item is None:
+            return room
+        if isinstance(item, Mark):
+            session.step("client:session.finalize")
+            actions.append(FINALIZE)
+            return room - 1
+        session.step("client:input_audio")
+        if position - timeline.count != timeline.offset:
+            timeline.jump(position)
+        samples = len(item) // SAMPLE_BYTES
+        timeline.count += samples
+        # What lies between was dropped before any transport had it.
+        self.ledger.hand_over(samples, min(samples, ring.handed - handed))
+        return room - self._append(actions, item)
+
+    def _append(self, actions: list[Action], pcm: bytearray) -> int:
+        """Append the messages that hold ``pcm``; return how many."""
+        before, size = len(actions), self.ring.chunk * SAMPLE_BYTES
+        actions.extend(encode_audio(pcm[start : start + size]) for start in range(0, len(pcm), size))
+        return len(actions) - before
 
     def _due(self, count: int) -> float:
         return self._opened_at + count / (self.limits.replay_pace * self.rate)
