@@ -12,7 +12,7 @@ Audio is kept as samples and encoded when it is taken, so that a slow socket hol
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sized
 from enum import StrEnum
 from typing import TYPE_CHECKING, Any, ClassVar, cast
 
@@ -101,6 +101,7 @@ class Connection(Link):
         "_unread",
         "error",
         "pending",
+        "unread",
     )
 
     def __init__(
@@ -123,6 +124,8 @@ class Connection(Link):
         self._drain = Drain(limits)
         self._hearing = Hearing(self._sender, self._drain, options.info)
         self._unread = Unread(limits.unread_events)
+        self.unread: Sized = self._unread
+        """The events that ``take_events`` has to give: whether there are any is cheap to ask."""
         self._turn = Turn(self._unread, self._sender.ledger)
         self._counters = Counters()
         self._endpointing = Endpointing(endpointer, rate) if endpointer and options.info.endpointing else None
@@ -195,7 +198,7 @@ class Connection(Link):
         AudioDropped. Raises LocalProtocolError after ``end_input`` or the stream's end, or for a buffer that is not
         contiguous.
         """
-        data = pcm if pcm.__class__ is bytes else as_bytes(pcm)
+        data = pcm if isinstance(pcm, bytes) else as_bytes(pcm)
         if self._input_ended or self._link.state is _DONE:
             self._require_input("audio")
         if now > self._now:  # as ``_advance``, without the call
@@ -736,7 +739,7 @@ class Connection(Link):
             self._arm(timer, deadline)
 
     def _tell(self, event: Event) -> None:
-        self._unread.append(event)
+        self._unread.tell(event)
 
     def _tell_dropped(self, span: Span, cause: str) -> None:
         rate = self.options.sample_rate

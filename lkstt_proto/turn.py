@@ -56,7 +56,7 @@ class Turn:
 
     def _preflight(self, transcript: SpeechEvent) -> None:
         self._last = transcript
-        self._unread.append(transcript)
+        self._unread.tell(transcript)
 
     def _usage(self, transcript: SpeechEvent | None) -> None:
         usage = self._ledger.report()
@@ -66,7 +66,7 @@ class Turn:
 
     def _final(self, transcript: SpeechEvent) -> None:
         self.finals += 1
-        self._unread.append(transcript)
+        self._unread.tell(transcript)
 
     def _promote(self, _: SpeechEvent | None) -> None:
         if self._last is not None:
@@ -89,4 +89,4 @@ class Turn:
 
     def _tell(self, kind: SpeechEventType, request_id: str = "", usage: RecognitionUsage | None = None) -> None:
         # As SpeechEvent(...), at half of the cost.
-        self._unread.append(_new_tuple(SpeechEvent, (kind, request_id, (), usage, self.audio_time, False)))
+        self._unread.tell(_new_tuple(SpeechEvent, (kind, request_id, (), usage, self.audio_time, False)))

@@ -105,11 +105,13 @@ class SpeechStream(AsyncStream[_Lot], _Home):
         self._gone: anyio.Event | None = None  # once it lives: it lives no more
 
     async def push_audio(self, pcm: Buffer) -> None:
-        while rest := self._push(pcm):
-            pcm = rest
+        rest = self._push(pcm)
+        if rest is None:  # a look each time whether it is cancelled costs more than all the rest
+            return
+        while rest:
             await self._park(self._moved)
-        if self._turn_due():  # a look each time whether it is cancelled costs more than all the rest
-            await checkpoint()
+            rest = self._push(rest)
+        await checkpoint()
 
     async def __anext__(self) -> SpeechEvent:
         while not isinstance(event := await self._next_event(), SpeechEvent):
@@ -215,7 +217,7 @@ class SpeechStream(AsyncStream[_Lot], _Home):
                     await self._work.park()
                 await stuck
                 self._write()
-                self._look()
+                self._act()
         self._mute = True
 
     async def _ping_beside(self, socket: Socket) -> None:

@@ -58,11 +58,13 @@ class SpeechStream(AsyncStream[_Lot]):
         self._timer: asyncio.Handle | None = None
 
     async def push_audio(self, pcm: Buffer) -> None:
-        while rest := self._push(pcm):
-            pcm = rest
+        rest = self._push(pcm)
+        if rest is None:
+            return
+        while rest:
             await self._moved.park()
-        if self._turn_due():
-            await asyncio.sleep(0)
+            rest = self._push(rest)
+        await asyncio.sleep(0)
 
     async def __anext__(self) -> SpeechEvent:
         while not isinstance(event := await self._next_event(), SpeechEvent):
@@ -154,7 +156,7 @@ class SpeechStream(AsyncStream[_Lot]):
                     await self._work.park()
                 await stuck
                 self._write()
-                self._look()
+                self._act()
         self._mute = True
 
     async def _ping_beside(self, socket: Socket) -> None:

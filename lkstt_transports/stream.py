@@ -9,7 +9,7 @@ import time
 from abc import ABC, abstractmethod
 from collections import deque
 from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine, Iterator, Mapping
-from math import inf
+from math import inf, nan
 from typing import TYPE_CHECKING, Any, ClassVar, Generic, Protocol, Self, TypeVar
 
 from lkstt_proto import (
@@ -33,7 +33,7 @@ if TYPE_CHECKING:
     from typing_extensions import Buffer
 
 
-_PUSHES_PER_TURN = 16  # after which others get a turn
+_BYTES_PER_TURN = 10_240  # of pushed audio, after which others get a turn: a third of a second at 16 kHz
 
 
 class Lot(Protocol):
@@ -72,6 +72,8 @@ class BaseStream(ABC, Generic[LotT]):
         self._writing = False  # something of that is under way, or will never end
         self._mute = False  # it never will: the writer of this link has failed
         self._stuck: Awaitable[Any] = DONE  # what the writer is to wait for, before it goes on
+        self._send: Any = None  # has the socket send a text, and gives what has to be waited for
+        self._deadline: float | None = nan  # the core's, when it was looked at last
         self._armed: float | None = inf  # when the timer goes off; None once it did
         self._rest = memoryview(b"")  # what ``_feed`` has not pushed yet
         self._feeding = False
@@ -79,8 +81,7 @@ class BaseStream(ABC, Generic[LotT]):
         self._news = lot()  # for readers: there are events, or never will be
         self._moved = lot()  # for who waits for room, or to be read: look again
         self._done = lot()  # for who waits for the end of the stream
-        self._pushes = 0
-        self._spare = 0  # bytes for which there is room at least: only pushing takes any of it
+        self._spare = 0  # bytes to push without a look at anything: there is room for them, and nobody else's turn
 
     # What an adapter brings.
 
@@ -159,31 +160,35 @@ class BaseStream(ABC, Generic[LotT]):
         self._connection.offer_options(self._now(), **changes)
         self._act()
 
-    def _push(self, pcm: Buffer) -> Buffer:
-        """Push what there is room for; give the rest, which has to wait."""
+    def _push(self, pcm: Buffer) -> Buffer | None:
+        """Push what there is room for; give the rest, which has to wait, and None where all went.
+
+        An empty rest says that others should have a turn now; what there was to send is sent already.
+        """
+        data = pcm if isinstance(pcm, bytes) else as_bytes(pcm)
+        spare = self._spare - len(data)
+        if spare <= 0:
+            return self._push_with_care(data)
+        self._spare = spare
         connection = self._connection
-        if connection.error is not None:
-            self._raise_failure()
-        data: bytes | memoryview = pcm if isinstance(pcm, bytes) else as_bytes(pcm)
-        if len(data) > self._spare:
-            while len(data) > (room := connection.room):
-                data = memoryview(data)
-                connection.send_audio(data[:room], self._now())
-                if not room:  # and nothing has changed: two who wait for room would wake each other for ever
-                    return data
-                self._act()
-                data = data[room:]
-            self._spare = room
-        self._spare -= len(data)
         connection.send_audio(data, self._now())
         if connection.pending:  # most pushes only fill a message, and change nothing that anybody waits for
             self._act()
-        return b""
+        return None
 
-    def _turn_due(self) -> bool:
-        """Tell after a push whether others should have a turn now; what there was to send is sent already."""
-        self._pushes += 1
-        return self._pushes % _PUSHES_PER_TURN == 0
+    def _push_with_care(self, data: Buffer) -> Buffer:
+        self._raise_failure()
+        connection, left = self._connection, memoryview(data)
+        while len(left) > (room := connection.room):
+            connection.send_audio(left[:room], self._now())
+            if not room:  # and nothing has changed: two who wait for room would wake each other for ever
+                return left
+            self._act()
+            left = left[room:]
+        connection.send_audio(left, self._now())
+        self._act()
+        self._spare = min(connection.room, _BYTES_PER_TURN)
+        return b""
 
     def _feed(self, data: memoryview) -> None:
         """Push all of it as room comes, and end the input behind it."""
@@ -212,12 +217,14 @@ class BaseStream(ABC, Generic[LotT]):
 
     def _begin_close(self) -> None:
         self._kept.extend(self._connection.take_events())  # so that the last ones are heard
+        self._news.unpark_all()
         self._connection.close(self._now())
         self._act()
 
     def _opened(self, socket: Any) -> None:
         """The dial came through."""
         self._socket = socket
+        self._send = self._way_to_send(socket)
         self._undone = iter(())
         self._writing = self._mute = False
         self._connection.transport_opened(self._now())
@@ -245,7 +252,7 @@ class BaseStream(ABC, Generic[LotT]):
     def _closed(self) -> None:
         """The link is gone, or could not be had: the one answer to each ``_dial``."""
         facts, self._facts = self._facts, {}
-        self._socket = None
+        self._socket = self._send = None
         stuck = self._take_stuck()
         if isinstance(stuck, Coroutine):
             stuck.close()  # the writer did not come to it
@@ -254,7 +261,7 @@ class BaseStream(ABC, Generic[LotT]):
 
     def _time_out(self, now: float) -> None:
         """The timer went off, and what had arrived by then was handed in."""
-        self._armed = None
+        self._armed, self._deadline = None, nan
         self._connection.handle_timeout(now)
         self._act()
 
@@ -266,16 +273,26 @@ class BaseStream(ABC, Generic[LotT]):
             if self._socket is not None and not self._writing:
                 self._begin_writing()
             else:
-                # There is no socket, or it is stuck: this is for what cannot wait.
-                for action in connection.take_actions(self._now(), None if self._socket is None else 0):
-                    if isinstance(action, Connect):
-                        self._dial(action.request(time.time()))
-                    elif isinstance(action, Ping):
-                        if not self._mute:  # or a link that takes nothing more would seem alive
-                            self._ping()
-                    elif isinstance(action, Disconnect):
-                        self._cut()
-        self._look()
+                self._do_what_cannot_wait()
+        if connection.unread and self._news:
+            self._kept.extend(connection.take_events())
+            self._news.unpark_all()
+        if self._moved:
+            self._moved.unpark_all()
+        deadline = connection.deadline
+        if deadline is None or deadline != self._deadline:
+            self._set_timer(deadline)
+
+    def _do_what_cannot_wait(self) -> None:
+        """There is no socket, or it is stuck."""
+        for action in self._connection.take_actions(self._now(), None if self._socket is None else 0):
+            if isinstance(action, Connect):
+                self._dial(action.request(time.time()))
+            elif isinstance(action, Ping):
+                if not self._mute:  # or a link that takes nothing more would seem alive
+                    self._ping()
+            elif isinstance(action, Disconnect):
+                self._cut()
 
     def _begin_writing(self) -> None:
         try:
@@ -283,7 +300,7 @@ class BaseStream(ABC, Generic[LotT]):
         except Exception:  # see _write
             self._mute = True
             return
-        if self._stuck is not DONE:
+        if self._writing:
             self._work.unpark_all()
 
     def _write(self) -> None:
@@ -292,25 +309,28 @@ class BaseStream(ABC, Generic[LotT]):
         When it raises, leave it at that: the receiving side tells what happened, after everything that came before it,
         and a write that never ends is all the core needs to know.
         """
-        connection = self._connection
+        connection, send, undone = self._connection, self._send, self._undone
         self._writing = True
         while True:
-            for action in self._undone:
-                stuck = self._do(action)
+            for action in undone:
+                stuck = send(action) if isinstance(action, bytes) else self._do(action)
                 if stuck is not DONE:
-                    self._stuck = stuck
+                    self._undone, self._stuck = undone, stuck
                     return
             if not connection.pending:
                 break
-            self._undone = iter(connection.take_actions(self._now()))
+            undone = iter(connection.take_actions(self._now()))
             if self._feeding:
                 self._go_on_feeding()
         self._writing = False
 
+    def _way_to_send(self, socket: Any) -> Callable[[bytes], Any]:
+        """Give what has the socket send a text, and says what has to be waited for."""
+        send: Callable[[bytes], Any] = socket.send_text
+        return send
+
     def _do(self, action: Action) -> Any:
-        """Have the socket do something; give what has to be waited for."""
-        if isinstance(action, bytes):
-            return self._socket.send_text(action)
+        """Have the socket do something that is no text; give what has to be waited for."""
         if isinstance(action, Ping):
             return self._socket.ping()
         if isinstance(action, Disconnect) and not action.abort:
@@ -322,18 +342,12 @@ class BaseStream(ABC, Generic[LotT]):
         stuck, self._stuck = self._stuck, DONE
         return stuck
 
-    def _look(self) -> None:
-        connection = self._connection
-        if self._news:
-            self._kept.extend(connection.take_events())
-            if self._kept:  # there is a last one, too
-                self._news.unpark_all()
-        if self._moved:
-            self._moved.unpark_all()
-        deadline = connection.deadline
+    def _set_timer(self, deadline: float | None) -> None:
+        self._deadline = deadline
         if deadline is None:
             deadline = inf
-            if connection.finished:
+            if self._connection.finished:
+                self._spare = 0
                 self._done.unpark_all()
         # A timer that goes off too early is harmless, and cheaper than a new one.
         if self._armed is None or deadline < self._armed or deadline == inf > self._armed:
@@ -342,10 +356,9 @@ class BaseStream(ABC, Generic[LotT]):
 
     def _take_event(self) -> Event | None:
         """Give the next event, None when there is none yet; after the last one raise the stream's error, or the end."""
-        if not self._kept:
+        if not self._kept and self._connection.unread:
             self._kept.extend(self._connection.take_events())
-            if self._kept:
-                self._act()  # there is room for more
+            self._act()  # there is room for more
         if self._kept:
             return self._kept.popleft()
         if self._connection.finished:

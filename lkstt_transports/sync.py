@@ -78,9 +78,10 @@ class SpeechStream(BaseStream[Lot]):
         """
         while True:
             with self._lock:
-                pcm = self._push(pcm)
-                if not pcm:
+                rest = self._push(pcm)
+                if not rest:
                     return
+                pcm = rest
                 if not (self._iterated or self._connection.readable):
                     raise LocalProtocolError(
                         "there is no room for more audio until somebody reads the events: iterate over the stream in "
@@ -171,8 +172,8 @@ class SpeechStream(BaseStream[Lot]):
         if self._crash is not None:
             raise self._crash
 
-    def _look(self) -> None:
-        super()._look()
+    def _act(self) -> None:
+        super()._act()
         if self._deaf and self._connection.readable:
             self._wake()
 
@@ -204,7 +205,7 @@ class SpeechStream(BaseStream[Lot]):
                 more = self._link is not None and self._receive(self._link)
                 if self._writing:
                     self._begin_writing()
-                    self._look()
+                    self._act()
                 # The clock comes after all that has arrived; but in a flood that never ends, after each turn.
                 now = self._now()
                 if self._armed is not None and self._armed <= now:
@@ -303,6 +304,13 @@ class SpeechStream(BaseStream[Lot]):
             raise
         if self._writing:
             self._wake()  # to wait until the socket takes more
+
+    def _way_to_send(self, socket: Socket) -> Callable[[bytes], Any]:
+        def send(data: bytes) -> Any:
+            socket.send_text(data)
+            return _LATER if socket.sending else DONE
+
+        return send
 
     def _do(self, action: Action) -> Any:
         super()._do(action)

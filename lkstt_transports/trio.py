@@ -76,13 +76,14 @@ class SpeechStream(AsyncStream[ParkingLot], _Home):
         self._gone: trio.Event | None = None  # once it lives: it lives no more
 
     async def push_audio(self, pcm: Buffer) -> None:
-        while rest := self._push(pcm):
-            pcm = rest
-            await self._park(self._moved)
-        if self._turn_due():
-            await checkpoint()
-        else:
+        rest = self._push(pcm)
+        if rest is None:
             await checkpoint_if_cancelled()
+            return
+        while rest:
+            await self._park(self._moved)
+            rest = self._push(rest)
+        await checkpoint()
 
     async def __anext__(self) -> SpeechEvent:
         while not isinstance(event := await self._next_event(), SpeechEvent):
@@ -188,7 +189,7 @@ class SpeechStream(AsyncStream[ParkingLot], _Home):
                     await self._work.park()
                 await stuck
                 self._write()
-                self._look()
+                self._act()
         self._mute = True
 
     async def _ping_beside(self, socket: Socket) -> None:

@@ -134,7 +134,9 @@ def test_pushing_waits_only_for_what_has_no_room() -> None:
     assert stream._push(bytes(10_000)) == b""
     assert len(told(socket)) == 6
     socket.stuck = True
-    assert len(stream._push(bytes(10_000))) == 4000
+    rest = stream._push(bytes(10_000))
+    assert rest is not None
+    assert len(rest) == 4000
     assert len(told(socket)) == 1
     stream._closed()
 
@@ -143,8 +145,9 @@ def test_who_finds_no_room_wakes_nobody_else_who_waits_for_some() -> None:
     stream, socket = opened(limits=Limits(audio_buffer=0.1))
     socket.stuck = True
     rest = stream._push(bytes(10_000))
+    assert rest
     stream._moved.waiting, stream._moved.woken = 1, 0
-    assert len(stream._push(rest)) == len(rest)
+    assert stream._push(rest) == rest
     assert stream._moved.woken == 0
     stream._closed()
 
@@ -153,14 +156,16 @@ def test_pushes_of_all_kinds_share_the_room() -> None:
     stream = stt(limits=Limits(audio_buffer=0.1)).stream()  # which has no link yet
     assert stream._push(bytes(1000)) == b""
     stream.push_audio_nowait(bytes(2000))
-    assert len(stream._push(bytes(300))) == 100
+    assert stream._push(bytes(300)) == bytes(100)
     assert stream.stats.audio_dropped == 0.0
     assert stream.stats.audio_unsent == 0.1
 
 
-def test_others_get_a_turn_after_so_many_pushes() -> None:
+def test_others_get_a_turn_after_so_much_audio() -> None:
     stream, _ = opened()
-    assert [stream._turn_due() for _ in range(32)] == ([False] * 15 + [True]) * 2
+    rests = [stream._push(bytes(640)) for _ in range(49)]
+    assert [number for number, rest in enumerate(rests) if rest is not None] == [0, 16, 32, 48]
+    assert stream._push(bytes(32_000)) == b""
 
 
 def test_beside_a_stuck_write_there_are_pings_and_the_end() -> None:

@@ -16,7 +16,7 @@ def interim(text: str) -> SpeechEvent:
 def told(*events: Event, limit: int = 10) -> Unread:
     unread = Unread(limit)
     for event in events:
-        unread.append(event)
+        unread.tell(event)
     return unread
 
 
@@ -30,7 +30,7 @@ def test_events_come_out_once_and_in_order() -> None:
 def test_a_new_interim_takes_the_place_of_the_unread_one() -> None:
     unread = told(START)
     unread.interim(interim("a"))
-    unread.append(Finalized())
+    unread.tell(Finalized())
     unread.interim(interim("ab"))
     assert unread.take() == [START, interim("ab"), Finalized()]
 
@@ -46,8 +46,8 @@ def test_an_interim_that_was_read_stays_read() -> None:
 def test_an_interim_does_not_move_in_front_of_its_own_turn() -> None:
     unread = told(START)
     unread.interim(interim("a"))
-    unread.append(END)
-    unread.append(START)
+    unread.tell(END)
+    unread.tell(START)
     unread.interim(interim("b"))
     assert unread.take() == [START, interim("a"), END, START, interim("b")]
 
@@ -55,7 +55,7 @@ def test_an_interim_does_not_move_in_front_of_its_own_turn() -> None:
 def test_stretches_of_dropped_audio_that_touch_are_one() -> None:
     unread = Unread(10)
     unread.dropped(0.0, 1.0, "overflow")
-    unread.append(START)
+    unread.tell(START)
     unread.dropped(1.0, 2.0, "overflow")
     assert unread.take() == [AudioDropped(0.0, 2.0, "overflow"), START]
 
@@ -82,6 +82,6 @@ def test_full_at_the_limit_and_nothing_is_refused() -> None:
     unread.interim(interim("ab"))
     assert full == [False, True]
     assert len(unread) == 2
-    unread.append(END)
+    unread.tell(END)
     assert unread.take() == [START, interim("ab"), END]
     assert len(unread) == 0
