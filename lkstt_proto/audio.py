@@ -185,10 +185,9 @@ class Ring:
         """
         tail = self._tail
         tail += pcm
-        length = len(tail)
-        if length < self._wanted:
+        if len(tail) < self._wanted:
             return None
-        return self._make_room() if length > self._full else ()
+        return self._make_room() if len(tail) > self._full else ()
 
     def mark(self, position: int, *, finalize: bool) -> None:
         """Let no chunk cross ``position``; with ``finalize``, have ``session.finalize`` sent there."""

@@ -95,6 +95,7 @@ class Connection(Link):
         "_expired",
         "_hearing",
         "_input_ended",
+        "_plain",
         "_ring",
         "_sender",
         "_turn",
@@ -130,6 +131,7 @@ class Connection(Link):
         self._counters = Counters()
         self._endpointing = Endpointing(endpointer, rate) if endpointer and options.info.endpointing else None
         self._input_ended = False
+        self._plain = self._endpointing is None  # to push audio is all there is to it
         self._expired = False  # the finish ended without what it waited for
 
     # Looks.
@@ -198,13 +200,9 @@ class Connection(Link):
         AudioDropped. Raises LocalProtocolError after ``end_input`` or the stream's end, or for a buffer that is not
         contiguous.
         """
-        data = pcm if isinstance(pcm, bytes) else as_bytes(pcm)
-        if self._input_ended or self._link.state is _DONE:
-            self._require_input("audio")
+        data = pcm if isinstance(pcm, bytes) and self._plain else self._admit(pcm, now)
         if now > self._now:  # as ``_advance``, without the call
             self._now = now
-        if self._endpointing is not None:
-            self._endpoint(self._endpointing, data)
         dropped = self._ring.push(data)
         if dropped is None:
             return
@@ -246,6 +244,7 @@ class Connection(Link):
         self._require_input("the end of input")
         self._advance(now)
         self._input_ended = True
+        self._plain = False
         self._ring.mark(self._ring.pushed, finalize=False)
         self._arm(Timer.DRAIN, self._drain.end_input(self._now, self.unsent_seconds))
         if self._link.state is LinkState.BACKOFF and not self._ring.unacknowledged:
@@ -259,6 +258,7 @@ class Connection(Link):
         """
         self._advance(now)
         self._input_ended = True
+        self._plain = False
         self._finish()
         self._look()
 
@@ -540,6 +540,7 @@ class Connection(Link):
         self._conclude(self._outage.fatal)
 
     def _conclude(self, failure: SttError | None) -> None:
+        self._plain = False
         self._step_turn("stream_over")
         self._cancel(*Timer)
         self.error = failure
@@ -750,12 +751,22 @@ class Connection(Link):
         self._counters.diagnostics += 1
         self._tell(Diagnostic(kind, detail))
 
-    def _endpoint(self, endpointing: Endpointing, pcm: bytes | memoryview) -> None:
-        for position in endpointing.push(pcm):
-            self._ring.mark(position, finalize=True)
-        if endpointing.failure is not None:
-            self._diagnose("endpointer_failed", type(endpointing.failure).__name__)
-            self._endpointing = None
+    def _admit(self, pcm: Buffer, now: float) -> bytes | memoryview:
+        """Give audio as bytes, once an endpointer has heard it. Raises LocalProtocolError where none may come."""
+        data = pcm if isinstance(pcm, bytes) else as_bytes(pcm)
+        self._require_input("audio")
+        self._advance(now)
+        endpointing = self._endpointing
+        if endpointing is not None:
+            for position in endpointing.push(data):
+                self._ring.mark(position, finalize=True)
+            if endpointing.failure is not None:
+                self._diagnose("endpointer_failed", type(endpointing.failure).__name__)
+                self._endpointing = None
+                self._plain = True
+                if self._unread.full:
+                    self._arm_liveness()
+        return data
 
     def _require_input(self, what: str) -> None:
         if self._input_ended or self._link.state is _DONE:

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import time
 from collections.abc import Coroutine
 from typing import TYPE_CHECKING, Any, Self
 
@@ -50,7 +51,9 @@ class _Lot(set[asyncio.Future[None]]):
 class SpeechStream(AsyncStream[_Lot]):
     def __init__(self, connection: Connection, connector: Connector, max_message: int) -> None:
         self._loop = asyncio.get_running_loop()
-        super().__init__(connection, _Lot, self._loop.time)
+        # What asyncio's own loops do, without a call of theirs.
+        now = time.monotonic if type(self._loop).time is asyncio.BaseEventLoop.time else self._loop.time
+        super().__init__(connection, _Lot, now)
         self._connector = connector
         self._max_message = max_message
         self._tasks: set[asyncio.Task[Any]] = set()

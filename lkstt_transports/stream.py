@@ -33,7 +33,8 @@ if TYPE_CHECKING:
     from typing_extensions import Buffer
 
 
-_BYTES_PER_TURN = 10_240  # of pushed audio, after which others get a turn: a third of a second at 16 kHz
+_TURN = 16_384  # what may be pushed before others get a turn: half a second at 16 kHz, or fewer small pushes
+_PUSH = 200  # bytes that weigh as much as a push without any
 
 
 class Lot(Protocol):
@@ -166,7 +167,7 @@ class BaseStream(ABC, Generic[LotT]):
         An empty rest says that others should have a turn now; what there was to send is sent already.
         """
         data = pcm if isinstance(pcm, bytes) else as_bytes(pcm)
-        spare = self._spare - len(data)
+        spare = self._spare - len(data) - _PUSH
         if spare <= 0:
             return self._push_with_care(data)
         self._spare = spare
@@ -187,7 +188,7 @@ class BaseStream(ABC, Generic[LotT]):
             left = left[room:]
         connection.send_audio(left, self._now())
         self._act()
-        self._spare = min(connection.room, _BYTES_PER_TURN)
+        self._spare = min(connection.room, _TURN)
         return b""
 
     def _feed(self, data: memoryview) -> None:

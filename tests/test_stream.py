@@ -163,9 +163,15 @@ def test_pushes_of_all_kinds_share_the_room() -> None:
 
 def test_others_get_a_turn_after_so_much_audio() -> None:
     stream, _ = opened()
-    rests = [stream._push(bytes(640)) for _ in range(49)]
-    assert [number for number, rest in enumerate(rests) if rest is not None] == [0, 16, 32, 48]
+    rests = [stream._push(bytes(640)) for _ in range(41)]
+    assert [number for number, rest in enumerate(rests) if rest is not None] == [0, 20, 40]
     assert stream._push(bytes(32_000)) == b""
+
+
+def test_others_get_a_turn_after_so_many_pushes_of_next_to_nothing() -> None:
+    stream, _ = opened()
+    rests = [stream._push(bytes(2)) for _ in range(83)]
+    assert [number for number, rest in enumerate(rests) if rest is not None] == [0, 82]
 
 
 def test_beside_a_stuck_write_there_are_pings_and_the_end() -> None:

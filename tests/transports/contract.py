@@ -1128,8 +1128,8 @@ class AsyncContract(Contract):
 
                     async def push() -> None:
                         nonlocal pushed
-                        for _ in range(320):
-                            await stream.push_audio(pcm(0.001))
+                        for _ in range(500):
+                            await stream.push_audio(pcm(0.02))
                         pushed = True
 
                     await self.together(count, push)
