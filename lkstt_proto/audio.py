@@ -115,7 +115,7 @@ class Ring:
         self.handed = 0
         """Position after the newest sample that was ever handed to a transport."""
         self.steady = True
-        """Whether nothing is near that makes what is sent next special: no mark, no gap, and nothing was sent before."""
+        """Whether nothing is near that makes what is sent next special: no mark, no gap, nothing to send again."""
         self._size = chunk * SAMPLE_BYTES
         self._capacity = capacity
         self._jumped = False  # nothing was sent yet that follows on what was sent last

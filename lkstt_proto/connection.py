@@ -75,6 +75,7 @@ PING = Ping()
 # For the hottest lines: to look a member up in its class costs as much as a small call.
 _UP, _DONE = LinkState.UP, LinkState.DONE
 _PING, _LOST = Timer.PING, Timer.LOST
+_FINAL = TranscriptKind.FINAL
 
 _LISTENING = (LinkState.UP, LinkState.DROPPING, LinkState.CLOSING)
 
@@ -320,8 +321,11 @@ class Connection(Link):
 
     def receive_text(self, data: str | bytes | bytearray | memoryview, now: float) -> None:
         """A text message arrived. Never raises for what it says; a Diagnostic tells what could not be used."""
-        if not self._heard(now):
+        if now > self._now:  # as ``_heard``, without the call
+            self._now = now
+        if self._link.state not in _LISTENING:
             return
+        self._sender.liveness.heard = self._now
         self._receive(data)
         self._arm_liveness()
         if self._input_ended:
@@ -573,13 +577,15 @@ class Connection(Link):
             self._hearing.hears_onsets = True
             self._step_turn(message.trigger)
             return
-        self._confidences.hear(message, final=message.kind is TranscriptKind.FINAL)
-        heard = self._hearing.hear(message, self._now, self._settings.language or "", self._session_id or "")
-        if heard.problems:
-            self._diagnose("invalid_field", ", ".join(heard.problems))
-        if heard.acknowledged:
+        self._confidences.hear(message, final=message.kind is _FINAL)
+        trigger, event, problems, acknowledged = self._hearing.hear(
+            message, self._now, self._settings.language or "", self._session_id or ""
+        )
+        if problems:
+            self._diagnose("invalid_field", ", ".join(problems))
+        if acknowledged:
             self._outage.works()
-        self._step_turn(heard.trigger, heard.event)
+        self._step_turn(trigger, event)
 
     def _on_finalized(self, _: ServerMessage) -> None:
         self._drain.finalized(self._now)
@@ -737,7 +743,8 @@ class Connection(Link):
         if deadline is None or self._link.state is not _UP or self._unread.full:
             self._cancel(timer)
         else:
-            self._arm(timer, deadline)
+            timers[timer] = deadline  # as ``_arm``, without the call
+            self.deadline = deadline if len(timers) == 1 else min(timers.values())
 
     def _tell(self, event: Event) -> None:
         self._unread.tell(event)

@@ -7,14 +7,12 @@ heard that turns announce themselves before their final.
 
 from __future__ import annotations
 
-from typing import NamedTuple
-
 from .catalogue import ModelInfo
 from .drain import Drain
 from .events import SpeechEvent, SpeechEventType
 from .messages import Transcript, TranscriptKind
 from .sender import Sender
-from .speech import Reader, Reading
+from .speech import Reader
 
 REMEMBERED = 60.0
 """Seconds of acknowledged audio that a late or repeated transcript may still be about: its times have to be placed."""
@@ -27,16 +25,9 @@ _FINAL = TranscriptKind.FINAL
 _new_tuple = tuple.__new__
 
 
-class Heard(NamedTuple):
-    """One transcript, understood."""
-
-    trigger: str
-    """The speech table's name for it."""
-    event: SpeechEvent
-    problems: tuple[str, ...]
-    """Fields that were mended."""
-    acknowledged: bool
-    """Whether it is a final that acknowledged audio."""
+Heard = tuple[str, SpeechEvent, tuple[str, ...], bool]
+"""One transcript, understood: the speech table's name for it, the event, the fields that were mended, and whether it is
+a final that acknowledged audio."""
 
 
 class Hearing:
@@ -66,18 +57,15 @@ class Hearing:
         ring, rate = sender.ring, sender.rate
         kind = message.kind
         final = kind is _FINAL
-        reading = self._reader.read(message, final, ring.acknowledged / rate, language)
-        data = reading.data
-        end = reading.end
-        problems = reading.problems
+        data, end, problems = self._reader.read(message, final, ring.acknowledged / rate, language)
         if end is not None:
             sender.liveness.transcribed(sender.timeline.count_of(end), now)
-        text = data.text
+        text = message.text
         acknowledged = False
         trigger, event_type = _MEANINGS[kind]
         if final:
             self._drain.final_came(text, now)
-            acknowledged = self._acknowledge(reading)
+            acknowledged = self._acknowledge(end, text)
             if not text:
                 trigger = "gateway:empty_final"
         elif not text:
@@ -88,19 +76,10 @@ class Hearing:
         else:
             self.hears_onsets = True
             self._drain.interim_came(text, now)
-        # As SpeechEvent(...) and Heard(...), at half of the cost.
-        event = _new_tuple(
-            SpeechEvent,
-            (
-                event_type,
-                message.request_id or message.session_id or session_id,
-                (data,),
-                None,
-                ring.handed / rate,
-                False,
-            ),
-        )
-        return _new_tuple(Heard, (trigger, event, problems, acknowledged))
+        request_id = message.request_id or message.session_id or session_id
+        # As SpeechEvent(...), at half of the cost.
+        event = _new_tuple(SpeechEvent, (event_type, request_id, (data,), None, ring.handed / rate, False))
+        return trigger, event, problems, acknowledged
 
     def acknowledge_silence(self) -> None:
         """No turn is open: be done with what was listened to, except where a turn may just be beginning."""
@@ -109,16 +88,17 @@ class Hearing:
             listened = sender.timeline.position_of(int(sender.liveness.listened))
             sender.ring.acknowledge(listened - round(sender.limits.lookback * sender.rate))
 
-    def _acknowledge(self, final: Reading) -> bool:
+    def _acknowledge(self, end: int | None, text: str) -> bool:
+        """Be done with what a final stands for, which speaks up to ``end``; tell whether that is any audio."""
         ring, timeline = self._sender.ring, self._sender.timeline
-        if final.end is not None:
-            samples = ring.acknowledge(final.end)
-            if final.end > self.exact:
-                self.exact = final.end
+        if end is not None:
+            samples = ring.acknowledge(end)
+            if end > self.exact:
+                self.exact = end
             # An estimate may have gone further than this final speaks.
             if self.estimated:
-                self.estimated = min(self.estimated, max(0, ring.acknowledged - final.end))
-        elif final.data.text or self._drain.finalize_at is not None:
+                self.estimated = min(self.estimated, max(0, ring.acknowledged - end))
+        elif text or self._drain.finalize_at is not None:
             samples = ring.acknowledge(timeline.position)
             self.estimated += samples
         else:

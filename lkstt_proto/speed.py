@@ -23,10 +23,9 @@ except ImportError:
 
 decode_json: Callable[[str], Any] | None
 """One JSON text; raises ``REFUSED`` where the plain decoder should have a look. None without the extra."""
-decode_transcript: Callable[[bytes], Any] | None
-"""An ordinary transcript as an object with its fields; raises ``REFUSED`` for all else. None without the extra."""
-decode_transcript_with_extra: Callable[[bytes], Any] | None
-"""As ``decode_transcript``, with the object ``extra``, of which it does not look at nesting or size of numbers."""
+decode_transcript: Callable[[str | bytes], Any] | None
+"""An ordinary transcript as an object with its fields, of which it does not look at nesting and size of numbers in
+``extra``; raises ``REFUSED`` for all else. None without the extra."""
 decode_envelope: Callable[[bytes | bytearray], Any] | None
 """A message of the gateway as an object with the JSON of its fields, buffers of which an absent one is empty; all else
 is skipped, and is JSON. Does not look at encoding, nesting or size of numbers; raises ``REFUSED``. None without the
@@ -62,8 +61,6 @@ try:
         speaker_id: str | None = None
         request_id: str | None = None
         session_id: str | None = None
-
-    class _TranscriptWithExtra(_Transcript, gc=False, forbid_unknown_fields=True):
         extra: dict[str, Any] | None = None
 
     class _Envelope(Struct, gc=False):
@@ -84,12 +81,10 @@ try:
 
     decode_json = Decoder().decode
     decode_transcript = Decoder(_Transcript).decode
-    decode_transcript_with_extra = Decoder(_TranscriptWithExtra).decode
     decode_envelope = Decoder(_Envelope).decode
     REFUSED = (DecodeError, UnicodeEncodeError, RecursionError)
 except ImportError:
     decode_json = None
     decode_transcript = None
-    decode_transcript_with_extra = None
     decode_envelope = None
     REFUSED = ()

@@ -11,7 +11,6 @@ from .messages import ServerMessage, Transcript, TranscriptKind
 from .messages import decode_server as decode_leniently
 from .options import Limits
 from .speed import REFUSED, decode_transcript
-from .speed import decode_transcript_with_extra as decode_with_extra
 from .wide import LARGE
 from .wirejson import Data, may_break_rules
 
@@ -28,41 +27,32 @@ def decode_server(data: Data, limits: Limits) -> ServerMessage:
 
 def decode_ordinary(data: Data, limits: Limits) -> Transcript | None:
     """Decode a transcript that needs no mending; None for all else, and without the extra."""
-    if decode_transcript is None or decode_with_extra is None or type(data) is not str or len(data) > LARGE:
+    if decode_transcript is None or type(data) is not str or len(data) > LARGE:
         return None
+    raw: str | bytes = data
+    # Then no text in it has anything else, since JSON escapes all other characters that do not print.
+    printable = data.isascii() and "\\" not in data and "\x7f" not in data
     try:
-        raw = data.encode()
-        size = len(raw)
+        if not printable:
+            raw = data.encode()
         # No text in it is longer than itself; beyond LARGE it may be wide.
+        size = len(raw)
         if size > limits.text or size > limits.message or size > LARGE:
             return None
-        if '"extra"' in data:
-            if may_break_rules(raw):
-                return None
-            wire = decode_with_extra(raw)
-            extra = wire.extra
-        else:
-            wire = decode_transcript(raw)
-            extra = None
+        wire = decode_transcript(raw)
     except REFUSED:
         return None
-    kind = _KINDS.get(wire.type)
-    words = wire.words
-    if kind is None or len(words) > limits.words:
+    kind, words, extra = _KINDS.get(wire.type), wire.words, wire.extra
+    if kind is None or len(words) > limits.words or (extra is not None and may_break_rules(data.encode())):
         return None
-    names = language, speaker_id, request_id, session_id = (
-        wire.language,
-        wire.speaker_id,
-        wire.request_id,
-        wire.session_id,
-    )
+    language, speaker_id, request_id, session_id = wire.language, wire.speaker_id, wire.request_id, wire.session_id
     limit = limits.name
-    for name in names:
-        if name is not None and not (0 < len(name) <= limit and name.isprintable()):
+    for name in (language, speaker_id, request_id, session_id):
+        if name is not None and not (0 < len(name) <= limit and (printable or name.isprintable())):
             return None
     for word in words:
         name = word.speaker_id
-        if name is not None and not (0 < len(name) <= limit and name.isprintable()):
+        if name is not None and not (0 < len(name) <= limit and (printable or name.isprintable())):
             return None
     # As Transcript(...), at half of the cost. To add zero makes -0.0 plain.
     return _new_tuple(

@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, NamedTuple
 
 import pytest
 
 from lkstt_proto.catalogue import lookup
 from lkstt_proto.drain import Drain
-from lkstt_proto.events import SpeechEventType
-from lkstt_proto.hearing import Heard, Hearing
+from lkstt_proto.events import SpeechEvent, SpeechEventType
+from lkstt_proto.hearing import Hearing
 from lkstt_proto.machine import Machine
 from lkstt_proto.messages import Transcript, TranscriptKind
 from lkstt_proto.options import Limits
@@ -18,6 +18,13 @@ from lkstt_proto.tables import SESSION, SessionState
 
 RATE = 1000
 FINAL, INTERIM, PREFLIGHT = TranscriptKind.FINAL, TranscriptKind.INTERIM, TranscriptKind.PREFLIGHT
+
+
+class Heard(NamedTuple):
+    trigger: str
+    event: SpeechEvent
+    problems: tuple[str, ...]
+    acknowledged: bool
 
 
 class Stream:
@@ -41,7 +48,7 @@ class Stream:
     ) -> Heard:
         duration = None if start is None or end is None else end - start
         message = Transcript(kind, text, start=start, duration=duration, **given)
-        return self.hearing.hear(message, 5.0, "fr", "s1")
+        return Heard(*self.hearing.hear(message, 5.0, "fr", "s1"))
 
     @property
     def unacknowledged(self) -> float:
@@ -164,7 +171,7 @@ def test_text_whose_start_had_to_be_mended_is_not_late() -> None:
     stream = Stream(5.0)
     stream.hear(FINAL, 0.0, 3.0)
     message = Transcript(INTERIM, "hi", duration=1.0, problems=("start",))
-    heard = stream.hearing.hear(message, 5.0, language="", session_id="")
+    heard = Heard(*stream.hearing.hear(message, 5.0, language="", session_id=""))
     assert heard.trigger == "gateway:interim_transcript"
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from math import isfinite
+from typing import NamedTuple
 
 import pytest
 from hypothesis import given
@@ -10,12 +11,18 @@ from hypothesis import strategies as st
 
 from lkstt_proto.audio import Timeline
 from lkstt_proto.catalogue import lookup
-from lkstt_proto.events import TimedWord
+from lkstt_proto.events import SpeechData, TimedWord
 from lkstt_proto.fields import Word
 from lkstt_proto.messages import Transcript, TranscriptKind
-from lkstt_proto.speech import Reader, Reading
+from lkstt_proto.speech import Reader
 
 RATE = 1000
+
+
+class Reading(NamedTuple):
+    data: SpeechData
+    end: int | None
+    problems: tuple[str, ...]
 
 
 def send(timeline: Timeline, position: int, samples: int) -> None:
@@ -45,7 +52,7 @@ def said(
 
 
 def read(reading: Reader, message: Transcript, *, since: float = 0.0, language: str = "") -> Reading:
-    return reading.read(message, message.kind is TranscriptKind.FINAL, since, language)
+    return Reading(*reading.read(message, message.kind is TranscriptKind.FINAL, since, language))
 
 
 def times(reading: Reading) -> tuple[float, float]:
