@@ -17,10 +17,8 @@ from http import HTTPStatus
 from http.client import HTTPException, HTTPResponse, IncompleteRead
 from io import BytesIO
 from logging import Logger
-from os import urandom
 from socket import socket
 from ssl import SSLCertVerificationError, SSLContext, SSLError
-from struct import Struct
 from urllib.parse import SplitResult, unquote, urlsplit
 
 from websockets.client import ClientProtocol
@@ -53,6 +51,7 @@ from lkstt_transports.common import (
     usable_proxy,
     verifying,
 )
+from lkstt_transports.frames import LONG, TEXT, VERY_LONG, text_head
 from lkstt_transports.tls import Tls, default_context
 
 CHUNK = 4096
@@ -63,16 +62,9 @@ _DEFAULT_PORTS = {"ws": 80, "wss": 443, "http": 80}
 # Frames that may wait behind a write that is stuck. Ours are few, since there is one writer: it is pongs that pile up.
 _MOST_UNWRITTEN = 4096
 # Of the head of a frame (RFC 6455 5.2).
-_TEXT = 0x81
-_USUAL = (_TEXT, 0x89, 0x8A)  # whole messages of text, pings and pongs
-_MASKED = 0x80
-_LONG = 126
+_USUAL = (TEXT, 0x89, 0x8A)  # whole messages of text, pings and pongs
 _HEAD_SIZE = 2
 _LENGTH_SIZE = 2  # where the length does not fit in there
-_VERY_LONG = 65_536
-_MASK_SIZE = 4
-_HEAD = Struct("!BB4s").pack
-_LONG_HEAD = Struct("!BBH4s").pack
 _HTTP = b"HTTP/"
 _END_OF_HEAD = b"\r\n\r\n"
 _INTERIM = re.compile(rb"HTTP/1\.1 1(?!01)\d\d[ \r]")  # an answer that another one follows (RFC 9110 15.2)
@@ -176,8 +168,9 @@ class WebSocket:
     def send_text(self, data: bytes) -> None:
         """Have UTF-8 sent as one text message."""
         protocol = self._protocol
-        if protocol.state is State.OPEN and len(data) < _VERY_LONG:
-            protocol.writes.append(_text_frame(data))
+        if protocol.state is State.OPEN and len(data) < VERY_LONG:
+            head, mask = text_head(len(data))
+            protocol.writes.append(head + apply_mask(data, mask))
         else:
             protocol.send_text(data)
 
@@ -295,16 +288,16 @@ class WebSocket:
         start, size = 0, len(data)
         while (body := start + _HEAD_SIZE) <= size:
             kind, length = data[start], data[start + 1]
-            if length == _LONG:
+            if length == LONG:
                 body += _LENGTH_SIZE
                 length = int.from_bytes(data[start + _HEAD_SIZE : body], "big")
-            elif length > _LONG:
+            elif length > LONG:
                 self._usual = False
             end = body + length
             self._usual = self._usual and kind in _USUAL and length <= self._max_message
             if not self._usual or end > size:
                 break
-            if kind == _TEXT:
+            if kind == TEXT:
                 self._kind = Text
                 self._read_message(bytes(data[body:end]))
             else:
@@ -352,14 +345,6 @@ class WebSocket:
         if not self._closed:
             self._closed = isinstance(received, Closed)
             self._received.append(received)
-
-
-def _text_frame(data: bytes) -> bytes:
-    """Do what websockets' Frame does for a text message of less than 64 KiB, at a third of the cost."""
-    mask = urandom(_MASK_SIZE)
-    if len(data) < _LONG:
-        return _HEAD(_TEXT, _MASKED | len(data), mask) + apply_mask(data, mask)
-    return _LONG_HEAD(_TEXT, _MASKED | _LONG, len(data), mask) + apply_mask(data, mask)
 
 
 class TcpSocket(ABC):

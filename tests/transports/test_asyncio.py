@@ -10,10 +10,12 @@ import aiohttp
 import pytest
 from contract import KEY, QUICK, SECRET, AsyncContract, CancelContract, Certificates, StreamContract, pcm, texts
 from runtimes import Asyncio, Uvloop
-from scripted_server import ScriptedServer, answering
+from scripted_server import TEXT, ScriptedServer, Visit, answering
 
-from lkstt_proto import UnexpectedRedirect
+from lkstt_proto import Request, UnexpectedRedirect
+from lkstt_transports import aiohttp_connector
 from lkstt_transports.asyncio import STT, AiohttpConnector
+from lkstt_transports.common import Closed
 
 
 class TestAsyncio(Asyncio, StreamContract, AsyncContract, CancelContract):
@@ -53,6 +55,34 @@ def test_a_stream_nobody_closed_dies_with_the_loop() -> None:
     with ScriptedServer() as server:
         asyncio.run(main())
         gc.collect()
+
+
+@pytest.mark.parametrize("runtime", [Asyncio(), Uvloop()], ids=["asyncio", "uvloop"])
+@pytest.mark.parametrize("size", [1, 125, 126, 65_535, 65_536, 200_000])
+@pytest.mark.parametrize("past_aiohttp", [True, False])
+def test_texts_of_all_sizes_arrive_whoever_frames_them(
+    runtime: Asyncio, size: int, past_aiohttp: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    if not past_aiohttp:
+        monkeypatch.setattr(aiohttp_connector, "websocket_mask", None)
+    heard = []
+
+    async def listen(visit: Visit) -> None:
+        visit.upgrade()
+        heard.extend([await visit.receive(), await visit.receive()])
+
+    async def main() -> None:
+        connector = AiohttpConnector()
+        request = Request(f"ws://127.0.0.1:{server.port}/", ())
+        async with connector.open(request, 1000) as socket:
+            await socket.send_text(b"x" * size)
+            await socket.send_text(b"the next")
+            assert isinstance(await socket.receive(), Closed)
+        await connector.aclose()
+
+    with ScriptedServer(listen) as server:
+        runtime.run(main)
+    assert heard == [(TEXT, b"x" * size), (TEXT, b"the next")]
 
 
 def test_a_stream_needs_a_running_loop() -> None:

@@ -14,16 +14,16 @@ import lkstt_transports
 from lkstt_proto import messages
 
 PACKAGE = Path(lkstt_transports.__file__).parent
-CONNECTORS = ("aiohttp_connector", "socket_connector", "websocket", "tls")
+CONNECTORS = ("aiohttp_connector", "socket_connector", "websocket", "frames", "tls")
 ADAPTERS = ("asyncio", "trio", "anyio", "sync", "stream", "threads", *CONNECTORS)
-SHARED = ("base", "common", "stream", "websocket", "tls")
+SHARED = ("base", "common", "frames", "stream", "websocket", "tls")
 # "error" is everybody's word.
 NAMES = {*messages.SERVER_MESSAGES, *messages.CLIENT_MESSAGES} - {"error"}
 # Constants with a number in them that is no duration, and one that is TCP's (RFC 8305).
 CONSTANTS = {
     "CHUNK", "_ATTEMPT_DELAY", "_CODES_END", "_DEFAULT_PORTS", "_DETAIL_BYTES", "_HEAD_BYTES",
-    "_HEAD_SIZE", "_LENGTH_SIZE", "_LONG", "_LOST", "_MASKED", "_MASK_SIZE", "_MESSAGES_PER_TURN", "_MOST_UNWRITTEN",
-    "_NO_STATUS", "_PIECE", "_PUSH", "_TEXT", "_TURN", "_TURNS_TO_ANSWER", "_TURNS_TO_HEAR", "_USUAL", "_VERY_LONG",
+    "_HEAD_SIZE", "_LENGTH_SIZE", "LONG", "_LOST", "_MASKED", "_MASK_SIZE", "_MESSAGES_PER_TURN", "_MOST_UNWRITTEN",
+    "_NO_STATUS", "_PIECE", "_PUSH", "TEXT", "_TURN", "_TURNS_TO_ANSWER", "_TURNS_TO_HEAR", "_USUAL", "VERY_LONG",
 }  # fmt: skip
 # Calls that are told a number of bytes.
 BYTES = {"to_bytes", "from_bytes"}
