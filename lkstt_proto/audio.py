@@ -232,6 +232,15 @@ class Ring:
             self._forget()
         return pcm
 
+    def take_one(self) -> bytearray | None:
+        """As ``take_steadily`` where there is one chunk and no more, which is the case as a rule; None otherwise."""
+        size, end, tail = self._size, self._wanted, self._tail
+        if not 0 <= len(tail) - end < size or end > self._keep:
+            return None
+        self._wanted = end + size
+        self.position = self.handed = self.position + self.chunk
+        return tail[end - size : end]
+
     def _take_special(self, most: int) -> bytearray | Mark | None:
         if self._due < len(self._marks):
             mark = self._marks[self._due]

@@ -395,6 +395,12 @@ class Connection(Link):
         """
         if now > self._now:  # as ``_advance``, without the call
             self._now = now
+        if max_messages is None and self._plain and not self._outbox and self._link.state is _UP:
+            message = self._sender.take_one(self._session)
+            if message is not None:
+                self._counters.messages_sent += 1
+                self.pending = False
+                return [message]
         room = BATCH if max_messages is None or max_messages > BATCH else max_messages
         actions: list[Action] = []
         sender, outbox = self._sender, self._outbox

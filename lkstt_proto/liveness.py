@@ -44,6 +44,8 @@ class Liveness:
     """How many samples may have been sent on this session at the most, for now."""
     ask_at: int = field(init=False)
     """How many samples have been sent when it is time to ask again; ``NEVER`` while a pong is to come."""
+    quiet_until: int = field(init=False)
+    """How many samples may have been sent before there is anything to do here."""
 
     def __attrs_post_init__(self) -> None:
         # An audio message at least, or nothing would ever be sent; and a ping before the next one would not fit.
@@ -113,11 +115,13 @@ class Liveness:
         if self.asked is not None and deadline is not None and now - deadline <= LATE:
             return True
         self.due = True
+        self._settle()
         return False
 
     def _settle(self) -> None:
         self.allowed = self.confirmed + self._ahead
         self.ask_at = self.pinged + self._stretch if self.asked is None else NEVER
+        self.quiet_until = 0 if self.due else min(self.allowed, self.ask_at - 1)
 
 
 LATE = 1.0

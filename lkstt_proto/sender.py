@@ -17,6 +17,9 @@ from .machine import Machine
 from .options import Limits
 from .tables import SessionState
 
+AUDIO = "client:input_audio"
+"""What the session table calls an audio message."""
+
 EPSILON = 1e-6
 """Seconds by which a timer may be early: clocks and sums of floats are not exact."""
 
@@ -62,6 +65,21 @@ class Sender:
         count = self.timeline.count
         return self._due(count) if count < self.backlog and self.ring.ready else None
 
+    def take_one(self, session: Machine[SessionState]) -> bytes | None:
+        """Give the one message that may go where it is an ordinary one and nothing comes with it, as a rule; else None."""
+        ring, timeline, liveness = self.ring, self.timeline, self.liveness
+        count = timeline.count
+        after = count + ring.chunk
+        if not ring.steady or after > liveness.quiet_until or count < self.backlog or session.steady != AUDIO:
+            return None
+        pcm = ring.take_one()
+        if pcm is None:
+            return None
+        liveness.accepted = count
+        timeline.count = after
+        self.ledger.unique += ring.chunk
+        return encode_audio(pcm)
+
     def take(self, actions: list[Action], room: int, now: float, session: Machine[SessionState]) -> int:
         """Append up to ``room`` messages that may go now; return how much room is left."""
         ring, timeline = self.ring, self.timeline
@@ -85,8 +103,8 @@ class Sender:
             pcm = ring.take_steadily(most)
             if pcm is None:
                 break
-            if session.steady != "client:input_audio":
-                session.step("client:input_audio")
+            if session.steady != AUDIO:
+                session.step(AUDIO)
             samples = len(pcm) // SAMPLE_BYTES
             timeline.count = count + samples
             self.ledger.unique += samples
@@ -110,7 +128,7 @@ class Sender:
             session.step("client:session.finalize")
             actions.append(FINALIZE)
             return room - 1
-        session.step("client:input_audio")
+        session.step(AUDIO)
         if position - timeline.count != timeline.offset:
             timeline.jump(position)
         samples = len(item) // SAMPLE_BYTES
