@@ -66,7 +66,7 @@ class Sender:
         return self._due(count) if count < self.backlog and self.ring.ready else None
 
     def take_one(self, session: Machine[SessionState]) -> bytes | None:
-        """Give the one message that may go where it is an ordinary one and nothing comes with it, as a rule; else None."""
+        """Give the one message that may go where it is an ordinary one and alone, as a rule; None otherwise."""
         ring, timeline, liveness = self.ring, self.timeline, self.liveness
         count = timeline.count
         after = count + ring.chunk

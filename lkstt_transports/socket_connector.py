@@ -142,7 +142,7 @@ class _Socket:
         self._broken = False  # nothing can be written any more
         self._tcp: socket.socket
         self._interest = 0  # what the selector is asked about it
-        self._unsent = memoryview(b"")
+        self._unsent: bytes | memoryview = b""
         self._told = False  # that it is open
 
     def send_text(self, data: bytes) -> None:
@@ -212,15 +212,18 @@ class _Socket:
             self._write()
 
     def _write(self) -> None:
+        data = self._unsent or self._websocket.take()
         try:
-            while self._unsent or (data := self._websocket.take()):
-                self._unsent = self._unsent or memoryview(data)
-                self._unsent = self._unsent[self._tcp.send(self._unsent) :]
+            while data:
+                sent = self._tcp.send(data)
+                data = memoryview(data)[sent:] if sent < len(data) else self._websocket.take()
         except BlockingIOError:
             pass
         except OSError:
             self._broken = True
             raise
+        finally:
+            self._unsent = data
 
 
 class _Dial:

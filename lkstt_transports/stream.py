@@ -271,10 +271,10 @@ class BaseStream(ABC, Generic[LotT]):
     def _act(self) -> None:
         connection = self._connection
         if connection.pending:
-            if self._socket is not None and not self._writing:
-                self._begin_writing()
-            else:
+            if self._socket is None or self._writing:
                 self._do_what_cannot_wait()
+            else:
+                self._write()
         if connection.unread and self._news:
             self._kept.extend(connection.take_events())
             self._news.unpark_all()
@@ -295,15 +295,6 @@ class BaseStream(ABC, Generic[LotT]):
             elif isinstance(action, Disconnect):
                 self._cut()
 
-    def _begin_writing(self) -> None:
-        try:
-            self._write()
-        except Exception:  # see _write
-            self._mute = True
-            return
-        if self._writing:
-            self._work.unpark_all()
-
     def _write(self) -> None:
         """Have the socket do what the core wants of it, until there is no more or something has to be waited for.
 
@@ -312,17 +303,22 @@ class BaseStream(ABC, Generic[LotT]):
         """
         connection, send, undone = self._connection, self._send, self._undone
         self._writing = True
-        while True:
-            for action in undone:
-                stuck = send(action) if isinstance(action, bytes) else self._do(action)
-                if stuck is not DONE:
-                    self._undone, self._stuck = undone, stuck
-                    return
-            if not connection.pending:
-                break
-            undone = iter(connection.take_actions(self._now()))
-            if self._feeding:
-                self._go_on_feeding()
+        try:
+            while True:
+                for action in undone:
+                    stuck = send(action) if isinstance(action, bytes) else self._do(action)
+                    if stuck is not DONE:
+                        self._undone, self._stuck = undone, stuck
+                        self._work.unpark_all()
+                        return
+                if not connection.pending:
+                    break
+                undone = iter(connection.take_actions(self._now()))
+                if self._feeding:
+                    self._go_on_feeding()
+        except Exception:
+            self._mute = True
+            return
         self._writing = False
 
     def _way_to_send(self, socket: Any) -> Callable[[bytes], Any]:

@@ -204,7 +204,7 @@ class SpeechStream(BaseStream[Lot]):
                     self._open(self._wanted)
                 more = self._link is not None and self._receive(self._link)
                 if self._writing:
-                    self._begin_writing()
+                    self._write()
                     self._act()
                 # The clock comes after all that has arrived; but in a flood that never ends, after each turn.
                 now = self._now()
@@ -240,7 +240,7 @@ class SpeechStream(BaseStream[Lot]):
         self._wake()
 
     def _ping(self) -> None:
-        with suppress(Exception):  # as in _begin_writing
+        with suppress(Exception):  # see _write
             self._socket.ping()
 
     def _open(self, request: Request) -> None:
@@ -288,21 +288,18 @@ class SpeechStream(BaseStream[Lot]):
                 return False
         return True
 
-    def _begin_writing(self) -> None:
+    def _write(self) -> None:
         """Have the open link do what is wanted of it, or go on with that, as far as it takes anything."""
         link = self._socket
         if link is None or self._mute:
             return
         try:
             if not link.sending:
-                self._write()
-        except Exception:  # see _write
-            self._mute = True
-            return
+                super()._write()
         except BaseException:  # an interrupt in the middle of something: another link has it all again
             self._cut()
             raise
-        if self._writing:
+        if self._writing and not self._mute:
             self._wake()  # to wait until the socket takes more
 
     def _way_to_send(self, socket: Socket) -> Callable[[bytes], Any]:

@@ -159,8 +159,10 @@ class WebSocket:
 
     def take(self) -> bytes:
         """Give what is to be written now; empty when there is nothing."""
-        data = self._tunnel + b"".join(self._protocol.data_to_send())
-        self._tunnel = b""
+        data = b""
+        if self._protocol.writes or self._tunnel:
+            data = self._tunnel + b"".join(self._protocol.data_to_send())
+            self._tunnel = b""
         return data if self._tls is None else self._tls.encrypt(data)
 
     # Messages. What cannot be sent any more raises a WebSocketException.
@@ -384,10 +386,15 @@ class TcpSocket(ABC):
 
     def _send(self) -> None:
         """Send as much as the socket takes now."""
-        with suppress(BlockingIOError):
-            while data := self._unsent or self._websocket.take():
-                self._unsent = data
-                self._unsent = memoryview(data)[self._tcp.send(data) :]
+        data = self._unsent or self._websocket.take()
+        try:
+            while data:
+                sent = self._tcp.send(data)
+                data = memoryview(data)[sent:] if sent < len(data) else self._websocket.take()
+        except BlockingIOError:
+            pass
+        finally:
+            self._unsent = data
 
     def _take_in(self) -> None:
         """Receive what has come."""
