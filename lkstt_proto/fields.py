@@ -20,6 +20,7 @@ from __future__ import annotations
 
 import re
 from itertools import count
+from operator import itemgetter
 from typing import Any, NamedTuple
 
 from .options import Limits
@@ -125,6 +126,8 @@ def read_word(item: dict[str, Any], limits: Limits, problems: Problems) -> Word:
 
 
 _new_tuple = tuple.__new__
+_usual = itemgetter("word", "start", "end", "confidence")
+_USUAL = 4  # fields that are always there
 
 
 def read_words(items: list[Any], limits: Limits, problems: Problems) -> tuple[Word, ...]:
@@ -136,16 +139,15 @@ def read_words(items: list[Any], limits: Limits, problems: Problems) -> tuple[Wo
     name_limit = limits.name
     words = []
     for item in items:
-        if type(item) is not dict:
-            if item is not None:
+        try:
+            text, start, end, confidence = _usual(item)
+            speaker_id = item.get("speaker_id") if len(item) > _USUAL else None
+        except (KeyError, TypeError):
+            if type(item) is dict:
+                words.append(read_word(item, limits, problems))
+            elif item is not None:
                 problems.append("words")
             continue
-        get = item.get
-        text = get("word")
-        start = get("start")
-        end = get("end")
-        confidence = get("confidence")
-        speaker_id = get("speaker_id")
         if (
             type(text) is str
             and type(start) is float

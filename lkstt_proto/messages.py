@@ -263,7 +263,7 @@ def _transcript(kind: TranscriptKind, message: dict[str, Any], limits: Limits) -
         if items is not None:
             problems.append("words")
     name_limit = limits.name
-    return Transcript(
+    fields = (
         kind,
         text,
         read_name(get("language"), name_limit, "language", problems),
@@ -275,8 +275,8 @@ def _transcript(kind: TranscriptKind, message: dict[str, Any], limits: Limits) -
         read_object(get("extra"), "extra", problems),
         read_name(get("request_id"), name_limit, "request_id", problems),
         read_name(get("session_id"), name_limit, "session_id", problems),
-        each_once(problems),
     )
+    return tuple.__new__(Transcript, (*fields, each_once(problems)))  # as Transcript(...), at half of the cost
 
 
 def _session_finalized(_message: dict[str, Any], _limits: Limits) -> SessionFinalized:

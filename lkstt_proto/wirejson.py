@@ -36,8 +36,9 @@ _WHITESPACE = WHITESPACE.decode()
 # What the first look sees: one opening bracket for both, one digit for all and for an exponent's plus, one case of e.
 _MARKS = bytes.maketrans(b"{123456789+E", b"[0000000000e")
 
-# Without either of these a number is finite and short: 199 digits and an exponent of 99 stay below 1e299.
-_LONG_NUMBER = b"0" * 200
+# Without either of these a number is finite and short. So few digits are no reason to refuse anything, but to look for
+# more of them costs more than all the rest.
+_LONG_NUMBER = b"0" * 40
 _LONG_EXPONENT = re.compile(rb"e000")  # twice as fast as ``in`` on text, where the letter e is common
 
 # For measuring depth: each opening bracket becomes 1, each closing one -1 as a signed byte, and all else goes.

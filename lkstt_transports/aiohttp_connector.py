@@ -252,26 +252,33 @@ class _AiohttpSocket:
     ) -> None:
         self._websocket = websocket
         # Where texts are written past aiohttp, at a third of its cost; None where that is not possible.
-        self._transport = None if websocket_mask is None else transport
+        self._past_aiohttp = None if websocket_mask is None else transport
         self._closing = False
         self._pings = Pings()
         self._answers: list[Pong] = []  # that came with another one
 
     def send_text(self, data: bytes) -> Awaitable[None]:
-        transport = self._transport
-        if (
-            transport is None
-            or transport.get_write_buffer_size()  # aiohttp knows when to wait
-            or len(data) >= VERY_LONG
-            or self._websocket.closed
-            or transport.is_closing()
-        ):
+        if self._past_aiohttp is None or len(data) >= VERY_LONG or self._waits():
             return _begun(self._websocket.send_frame(data, WSMsgType.TEXT))
-        head, mask = text_head(len(data))
-        body = bytearray(data)
-        websocket_mask(mask, body)
-        transport.write(head + body)
+        self._past_aiohttp.write(_frame(data))
         return DONE
+
+    def send_texts(self, data: list[bytes]) -> Awaitable[None]:
+        if self._past_aiohttp is None or len(max(data, key=len)) >= VERY_LONG or self._waits():
+            return self._send_each(data)
+        self._past_aiohttp.write(b"".join(map(_frame, data)))
+        return DONE
+
+    async def _send_each(self, data: list[bytes]) -> None:
+        for text in data:
+            await self._websocket.send_frame(text, WSMsgType.TEXT)
+
+    def _waits(self) -> bool:
+        """Whether something waits to be written, and aiohttp knows for how long; or nothing will be any more."""
+        transport = self._past_aiohttp
+        return transport is None or bool(
+            transport.get_write_buffer_size() or self._websocket.closed or transport.is_closing()
+        )
 
     def ping(self) -> Awaitable[None]:
         return _begun(self._websocket.ping(self._pings.next()))
@@ -315,6 +322,13 @@ class _AiohttpSocket:
                 # Not an echo: the peer's code may be one that this end may not send.
                 await self.close(WSCloseCode.OK if possible else WSCloseCode.PROTOCOL_ERROR)
         return Closed(code, reason) if possible else Closed(WSCloseCode.PROTOCOL_ERROR, CLOSED_HERE)
+
+
+def _frame(data: bytes) -> bytes:
+    head, mask = text_head(len(data))
+    body = bytearray(data)
+    websocket_mask(mask, body)
+    return head + body
 
 
 def _begun(sending: Coroutine[Any, Any, None]) -> Awaitable[None]:

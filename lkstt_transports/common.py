@@ -88,6 +88,13 @@ class Socket(Protocol):
         """Send a close frame; ``receive`` goes on, and gives ``Closed`` when the peer has answered."""
 
 
+class GenerousSocket(Socket, Protocol):
+    """A ``Socket`` that spares the trouble of many writes where much is to be sent; none has to be one."""
+
+    def send_texts(self, data: list[bytes]) -> Awaitable[None]:
+        """Send each as one text message, in order; done when the transport can take more."""
+
+
 class Connector(Protocol):
     """Opens WebSockets: the pluggable part of an adapter."""
 

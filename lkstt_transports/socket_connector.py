@@ -149,6 +149,11 @@ class _Socket:
         self._websocket.send_text(data)
         self._write()
 
+    def send_texts(self, data: list[bytes]) -> None:
+        for text in data:
+            self._websocket.send_text(text)
+        self._write()
+
     def ping(self) -> None:
         self._websocket.ping()
         self._write()

@@ -9,6 +9,7 @@ import time
 from abc import ABC, abstractmethod
 from collections import deque
 from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine, Iterator, Mapping
+from itertools import takewhile
 from math import inf, nan
 from typing import TYPE_CHECKING, Any, ClassVar, Generic, Protocol, Self, TypeVar
 
@@ -69,11 +70,12 @@ class BaseStream(ABC, Generic[LotT]):
         self._kept: deque[Event] = deque()  # taken from the core, and not yet given away
         self._socket: Any = None  # of the open link
         self._facts: dict[str, Any] = {}  # how that link ended
-        self._undone: Iterator[Action] = iter(())  # taken from the core for that link
+        self._undone: Iterator[Action | list[bytes]] = iter(())  # taken from the core for that link
         self._writing = False  # something of that is under way, or will never end
         self._mute = False  # it never will: the writer of this link has failed
         self._stuck: Awaitable[Any] = DONE  # what the writer is to wait for, before it goes on
         self._send: Any = None  # has the socket send a text, and gives what has to be waited for
+        self._sends_together = False  # the socket sends many of them at once
         self._deadline: float | None = nan  # the core's, when it was looked at last
         self._armed: float | None = inf  # when the timer goes off; None once it did
         self._rest = memoryview(b"")  # what ``_feed`` has not pushed yet
@@ -174,8 +176,12 @@ class BaseStream(ABC, Generic[LotT]):
         connection = self._connection
         connection.send_audio(data, self._now())
         if connection.pending:  # most pushes only fill a message, and change nothing that anybody waits for
-            self._act()
+            self._act_on_push()
         return None
+
+    def _act_on_push(self) -> None:
+        """A push has filled a message."""
+        self._act()
 
     def _push_with_care(self, data: Buffer) -> Buffer:
         self._raise_failure()
@@ -226,6 +232,7 @@ class BaseStream(ABC, Generic[LotT]):
         """The dial came through."""
         self._socket = socket
         self._send = self._way_to_send(socket)
+        self._sends_together = hasattr(socket, "send_texts")
         self._undone = iter(())
         self._writing = self._mute = False
         self._connection.transport_opened(self._now())
@@ -313,7 +320,10 @@ class BaseStream(ABC, Generic[LotT]):
                         return
                 if not connection.pending:
                     break
-                undone = iter(connection.take_actions(self._now()))
+                actions: list[Any] = connection.take_actions(self._now())
+                if len(actions) > 1 and self._sends_together:
+                    actions = _together(actions)
+                undone = iter(actions)
                 if self._feeding:
                     self._go_on_feeding()
         except Exception:
@@ -326,8 +336,10 @@ class BaseStream(ABC, Generic[LotT]):
         send: Callable[[bytes], Any] = socket.send_text
         return send
 
-    def _do(self, action: Action) -> Any:
-        """Have the socket do something that is no text; give what has to be waited for."""
+    def _do(self, action: Action | list[bytes]) -> Any:
+        """Have the socket do something that is not just a text; give what has to be waited for."""
+        if isinstance(action, list):
+            return self._socket.send_texts(action)
         if isinstance(action, Ping):
             return self._socket.ping()
         if isinstance(action, Disconnect) and not action.abort:
@@ -368,6 +380,12 @@ class BaseStream(ABC, Generic[LotT]):
         if self._connection.error is not None:
             # Raised again and again it would carry all the places where it was raised before.
             raise self._connection.error.with_traceback(None)
+
+
+def _together(actions: list[Action]) -> list[Action | list[bytes]]:
+    """Put the texts that come first into one action."""
+    texts = list(takewhile(lambda action: isinstance(action, bytes), actions))
+    return [texts, *actions[len(texts) :]]  # type: ignore[list-item]  # mypy does not see what takewhile takes
 
 
 class AsyncStream(BaseStream[LotT]):

@@ -309,7 +309,7 @@ class SpeechStream(BaseStream[Lot]):
 
         return send
 
-    def _do(self, action: Action) -> Any:
+    def _do(self, action: Action | list[bytes]) -> Any:
         super()._do(action)
         return _LATER if self._socket.sending else DONE
 

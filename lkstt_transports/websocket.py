@@ -370,6 +370,11 @@ class TcpSocket(ABC):
         self._websocket.send_text(data)
         return self._write()
 
+    def send_texts(self, data: list[bytes]) -> Awaitable[None]:
+        for text in data:
+            self._websocket.send_text(text)
+        return self._write()
+
     def ping(self) -> Awaitable[None]:
         self._websocket.ping()
         return self._write()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Awaitable
 from typing import Any
 
 import pytest
@@ -93,6 +94,23 @@ def test_the_writer_is_woken_for_what_has_to_be_waited_for_and_goes_on_from_ther
     assert len(told(socket)) == 1
     assert stream._writing is False
     assert stream.stats.audio_sent == 4800 / 32000
+
+
+def test_a_socket_that_can_gets_the_texts_that_come_first_together() -> None:
+    class Generous(Socket):
+        def send_texts(self, data: list[bytes]) -> Awaitable[None]:
+            return self._tell(data)
+
+    stream, socket = stt().stream(), Generous()
+    stream._opened(socket)
+    assert isinstance(told(socket)[0], bytes)
+    stream.push_audio_nowait(bytes(3200))
+    (together,) = told(socket)
+    assert [b"input_audio" in text for text in together] == [True, True]
+    stream._begin_close()
+    goodbye, code = told(socket)
+    assert (b"session.close" in goodbye[0], code) == (True, 1000)
+    stream._closed()
 
 
 def test_what_raises_is_left_at_that() -> None:

@@ -69,7 +69,7 @@ def test_texts_of_all_sizes_arrive_whoever_frames_them(
 
     async def listen(visit: Visit) -> None:
         visit.upgrade()
-        heard.extend([await visit.receive(), await visit.receive()])
+        heard.extend([await visit.receive() for _ in range(4)])
 
     async def main() -> None:
         connector = AiohttpConnector()
@@ -77,12 +77,13 @@ def test_texts_of_all_sizes_arrive_whoever_frames_them(
         async with connector.open(request, 1000) as socket:
             await socket.send_text(b"x" * size)
             await socket.send_text(b"the next")
+            await socket.send_texts([b"y" * size, b"the last"])
             assert isinstance(await socket.receive(), Closed)
         await connector.aclose()
 
     with ScriptedServer(listen) as server:
         runtime.run(main)
-    assert heard == [(TEXT, b"x" * size), (TEXT, b"the next")]
+    assert heard == [(TEXT, text) for text in (b"x" * size, b"the next", b"y" * size, b"the last")]
 
 
 def test_a_stream_needs_a_running_loop() -> None:
