@@ -20,7 +20,6 @@ from __future__ import annotations
 
 import re
 from itertools import count
-from operator import itemgetter
 from typing import Any, NamedTuple
 
 from .options import Limits
@@ -126,8 +125,7 @@ def read_word(item: dict[str, Any], limits: Limits, problems: Problems) -> Word:
 
 
 _new_tuple = tuple.__new__
-_usual = itemgetter("word", "start", "end", "confidence")
-_USUAL = 4  # fields that are always there
+_USUAL = 4  # fields that nearly every word has
 
 
 def read_words(items: list[Any], limits: Limits, problems: Problems) -> tuple[Word, ...]:
@@ -140,7 +138,7 @@ def read_words(items: list[Any], limits: Limits, problems: Problems) -> tuple[Wo
     words = []
     for item in items:
         try:
-            text, start, end, confidence = _usual(item)
+            text, start, end, confidence = item["word"], item["start"], item["end"], item["confidence"]
             speaker_id = item.get("speaker_id") if len(item) > _USUAL else None
         except (KeyError, TypeError):
             if type(item) is dict:

@@ -117,7 +117,13 @@ class BaseStream(ABC, Generic[LotT]):
         ``pcm``: signed 16-bit little-endian mono at the stream's rate, of any length. Raises the stream's error once
         it failed, and LocalProtocolError after the end of input.
         """
-        self._wish(self._connection.send_audio, pcm)
+        connection = self._connection
+        if connection.error is not None:
+            self._raise_failure()
+        self._spare = 0
+        connection.send_audio(pcm, self._now())
+        if connection.pending or connection.unread:  # as ``_push``; but some audio may have been dropped
+            self._act()
 
     def flush(self) -> None:
         """Send what was pushed so far without waiting for a full message. Raises as ``push_audio_nowait`` does."""

@@ -91,6 +91,11 @@ class SpeechStream(BaseStream[Lot]):
                 wait = self._queue_up(self._moved)
             wait()
 
+    def push_audio_nowait(self, pcm: Buffer) -> None:
+        with self._lock:
+            self._raise_failure()
+            super().push_audio_nowait(pcm)
+
     def events(self) -> Iterator[Event]:
         """Iterate over speech events and stream events; after the last one the stream's error is raised, if any.
 
@@ -212,6 +217,7 @@ class SpeechStream(BaseStream[Lot]):
                     self._time_out(now)
             except BaseException as error:  # no connector's: a bug, of which callers have to hear
                 self._crash = error
+                self._spare = 0
                 self._news.unpark_all()
                 self._moved.unpark_all()
                 return None
