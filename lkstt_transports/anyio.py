@@ -233,9 +233,12 @@ class STT(AsyncSTT[SpeechStream], _Home):
 
     _tasks: TaskGroup | None = None
 
+    def _connectors(self) -> Callable[[], WebSocketConnector]:
+        return WebSocketConnector
+
     def _make_stream(self, language: str | None) -> SpeechStream:
         connection = self._make_connection(language, anyio.current_time())
-        return SpeechStream(connection, *self._link_by(WebSocketConnector))
+        return SpeechStream(connection, *self._link)
 
     def _begin(self, stream: SpeechStream) -> None:
         self._register(stream)

@@ -10,11 +10,10 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import time
-from collections.abc import Coroutine
+from collections.abc import Callable, Coroutine
 from typing import TYPE_CHECKING, Any, Self
 
 from lkstt_proto import Connection, Event, Request, SpeechEvent
-from lkstt_transports.aiohttp_connector import AiohttpConnector
 from lkstt_transports.base import AsyncSTT
 from lkstt_transports.common import DONE, Connector, Socket
 from lkstt_transports.stream import AsyncStream
@@ -23,6 +22,8 @@ if TYPE_CHECKING:
     from types import TracebackType
 
     from typing_extensions import Buffer
+
+    from lkstt_transports.aiohttp_connector import AiohttpConnector
 
 __all__ = ["STT", "AiohttpConnector", "SpeechStream"]
 
@@ -195,10 +196,16 @@ class STT(AsyncSTT[SpeechStream]):
     Streams are made where an event loop runs, and connect at once.
     """
 
+    def _connectors(self) -> Callable[[], AiohttpConnector]:
+        # Not before: most of the import's time is aiohttp's, and whoever brings a connector does without it.
+        from lkstt_transports.aiohttp_connector import AiohttpConnector
+
+        return AiohttpConnector
+
     def _make_stream(self, language: str | None) -> SpeechStream:
         # Where no event loop runs there is no clock, and this raises RuntimeError.
         connection = self._make_connection(language, asyncio.get_running_loop().time())
-        return SpeechStream(connection, *self._link_by(AiohttpConnector))
+        return SpeechStream(connection, *self._link)
 
     def _begin(self, stream: SpeechStream) -> None:
         self._register(stream)
@@ -222,3 +229,11 @@ class STT(AsyncSTT[SpeechStream]):
         self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
     ) -> None:
         await self.aclose()
+
+
+def __getattr__(name: str) -> object:
+    if name == "AiohttpConnector":
+        from lkstt_transports.aiohttp_connector import AiohttpConnector
+
+        return AiohttpConnector
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

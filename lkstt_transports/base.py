@@ -150,6 +150,8 @@ class BaseSTT(ABC, Generic[StreamT]):
         self._streams: WeakSet[StreamT] = WeakSet()
         self._registry = Lock()  # of those: streams may be made and closed in several threads
         self._closed = False
+        if connector is None:
+            self._connectors()  # imports what it needs: as above
         self._connector = connector
         self._own_connector: Any = None
         self._max_message = largest_message(limits)
@@ -160,6 +162,10 @@ class BaseSTT(ABC, Generic[StreamT]):
         stream = self._make_stream(language)
         self._begin(stream)
         return stream
+
+    @abstractmethod
+    def _connectors(self) -> Callable[[], Any]:
+        """Give what makes a connector where none was given."""
 
     @abstractmethod
     def _make_stream(self, language: str | None) -> StreamT:
@@ -250,10 +256,11 @@ class BaseSTT(ABC, Generic[StreamT]):
     def _joined(self, events: Iterable[SpeechEvent], language: str | None) -> SpeechEvent:
         return join_finals(events, language or self._options.language)
 
-    def _link_by(self, connector: Callable[[], Any]) -> tuple[Any, int]:
-        """Give what opens sockets, one of our own unless it was given, and the bytes of the largest message."""
+    @property
+    def _link(self) -> tuple[Any, int]:
+        """What opens sockets, one of our own unless it was given, and the bytes of the largest message."""
         if self._connector is None:
-            self._connector = self._own_connector = connector()
+            self._connector = self._own_connector = self._connectors()()
         return self._connector, self._max_message
 
     def _register(self, stream: StreamT) -> None:

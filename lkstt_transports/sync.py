@@ -323,9 +323,12 @@ class SpeechStream(BaseStream[Lot]):
 class STT(BaseSTT[SpeechStream]):
     """Speech-to-text through a LiveKit Inference gateway, for programs that block; any number of threads may use it."""
 
+    def _connectors(self) -> Callable[[], WebSocketConnector]:
+        return WebSocketConnector
+
     def _make_stream(self, language: str | None) -> SpeechStream:
         connection = self._make_connection(language, time.monotonic())
-        return SpeechStream(connection, *self._link_by(WebSocketConnector))
+        return SpeechStream(connection, *self._link)
 
     def _begin(self, stream: SpeechStream) -> None:
         self._register(stream)

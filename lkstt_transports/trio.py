@@ -11,7 +11,7 @@ from __future__ import annotations
 import contextlib
 import socket as stdlib
 from abc import ABC, abstractmethod
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from math import inf
 from typing import TYPE_CHECKING, Self
 
@@ -205,9 +205,12 @@ class STT(AsyncSTT[SpeechStream], _Home):
 
     _nursery: trio.Nursery | None = None
 
+    def _connectors(self) -> Callable[[], WebSocketConnector]:
+        return WebSocketConnector
+
     def _make_stream(self, language: str | None) -> SpeechStream:
         connection = self._make_connection(language, trio.current_time())
-        return SpeechStream(connection, *self._link_by(WebSocketConnector))
+        return SpeechStream(connection, *self._link)
 
     def _begin(self, stream: SpeechStream) -> None:
         self._register(stream)

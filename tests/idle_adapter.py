@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Awaitable
+from collections.abc import Awaitable, Callable
 from typing import Any
 
 from lkstt_proto import Connection, Request
@@ -86,6 +86,9 @@ class Stream(BaseStream[Lot]):
 
 
 class STT(BaseSTT[Stream]):
+    def _connectors(self) -> Callable[[], None]:
+        return lambda: None
+
     def _make_stream(self, language: str | None) -> Stream:
         return Stream(self._make_connection(language, 0.0))
 

@@ -12,6 +12,7 @@ from contract import KEY, QUICK, SECRET, AsyncContract, CancelContract, Certific
 from runtimes import Asyncio, Uvloop
 from scripted_server import TEXT, ScriptedServer, Visit, answering
 
+import lkstt_transports.asyncio
 from lkstt_proto import Request, UnexpectedRedirect
 from lkstt_transports import aiohttp_connector
 from lkstt_transports.asyncio import STT, AiohttpConnector
@@ -84,6 +85,12 @@ def test_texts_of_all_sizes_arrive_whoever_frames_them(
     with ScriptedServer(listen) as server:
         runtime.run(main)
     assert heard == [(TEXT, text) for text in (b"x" * size, b"the next", b"y" * size, b"the last")]
+
+
+def test_the_module_gives_its_connector_where_it_is_asked_for_and_nothing_else() -> None:
+    assert lkstt_transports.asyncio.AiohttpConnector is aiohttp_connector.AiohttpConnector
+    with pytest.raises(AttributeError, match="no attribute 'AioConnector'"):
+        lkstt_transports.asyncio.AioConnector  # noqa: B018
 
 
 def test_a_stream_needs_a_running_loop() -> None:
