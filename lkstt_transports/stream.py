@@ -229,6 +229,8 @@ class BaseStream(ABC, Generic[LotT]):
             self._act()
 
     def _begin_close(self) -> None:
+        if self._connection.pending:
+            self._act()  # what this turn of a loop has pushed goes out before
         self._kept.extend(self._connection.take_events())  # so that the last ones are heard
         self._news.unpark_all()
         self._connection.close(self._now())

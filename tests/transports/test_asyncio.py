@@ -46,6 +46,27 @@ def test_a_stream_needs_no_block(runtime: Asyncio) -> None:
         runtime.run(main)
 
 
+@pytest.mark.parametrize("runtime", [Asyncio(), Uvloop()], ids=["asyncio", "uvloop"])
+def test_what_a_turn_of_the_loop_pushed_goes_out_together_even_if_the_stream_is_closed_in_it(runtime: Asyncio) -> None:
+    async def main() -> None:
+        async with stt(server) as speech:
+            stream = speech.stream()
+            await stream.push_audio(pcm(1.0))
+            assert (await anext(stream)).type == "start_of_speech"  # all that came before it is there
+            for _ in range(4):
+                await stream.push_audio(pcm(0.05))
+            assert stream.stats.audio_sent < 1.2
+            await asyncio.sleep(0)
+            assert stream.stats.audio_sent == 1.2
+            for _ in range(4):
+                await stream.push_audio(pcm(0.05))
+            await stream.aclose()
+
+    with ScriptedServer() as server:
+        runtime.run(main)
+        assert len(server.visits[0].audio) == len(pcm(1.4))
+
+
 def test_a_stream_nobody_closed_dies_with_the_loop() -> None:
     async def main() -> None:
         speech = stt(server)
