@@ -150,8 +150,8 @@ def nothing_holds_back_what_is_far_ahead() -> Any:
 def all_that_was_sent_is_acknowledged() -> Any:
     original = Hearing._acknowledge
 
-    def acknowledge(self: Hearing, final: Any) -> bool:
-        done = original(self, final)
+    def acknowledge(self: Hearing, end: int | None, text: str) -> bool:
+        done = original(self, end, text)
         self._sender.ring.acknowledge(self._sender.timeline.position)
         return done
 
@@ -418,16 +418,16 @@ def settings_are_forgotten_with_the_session() -> Any:
 
 @_mutation
 def the_pace_is_armed_for_what_is_due() -> Any:
-    original = Connection._take_audio
+    original = Connection._after_audio
 
-    def take_audio(self: Connection, actions: list[Any], room: int) -> int:
+    def after_audio(self: Connection, actions: list[Any], room: int) -> int:
         left = original(self, actions, room)
         due = self._sender.pace_deadline()
         if due is not None and due > self._now:
             self._arm(Timer.PACE, due)
         return left
 
-    return _instead(Connection, "_take_audio", take_audio)
+    return _instead(Connection, "_after_audio", after_audio)
 
 
 @_mutation
@@ -455,8 +455,8 @@ def back_pressure_hides_the_last_finalize() -> Any:
 def places_are_forgotten_with_an_estimate() -> Any:
     original = Hearing._acknowledge
 
-    def acknowledge(self: Hearing, final: Any) -> bool:
-        done = original(self, final)
+    def acknowledge(self: Hearing, end: int | None, text: str) -> bool:
+        done = original(self, end, text)
         self._sender.timeline.forget(self._sender.ring.acknowledged)
         return done
 
@@ -467,9 +467,9 @@ def places_are_forgotten_with_an_estimate() -> Any:
 def any_exact_final_makes_estimates_good() -> Any:
     original = Hearing._acknowledge
 
-    def acknowledge(self: Hearing, final: Any) -> bool:
-        done = original(self, final)
-        if final.end is not None:
+    def acknowledge(self: Hearing, end: int | None, text: str) -> bool:
+        done = original(self, end, text)
+        if end is not None:
             self.estimated = 0
         return done
 
