@@ -395,7 +395,7 @@ class Connection(Link):
         """
         if now > self._now:  # as ``_advance``, without the call
             self._now = now
-        if max_messages is None and self._plain and not self._outbox and self._link.state is _UP:
+        if max_messages != 0 and self._plain and not self._outbox and self._link.state is _UP:
             message = self._sender.take_one(self._session)
             if message is not None:
                 self._counters.messages_sent += 1

@@ -636,6 +636,20 @@ def test_a_ping_follows_every_three_seconds_of_audio() -> None:
     assert stream.stats.round_trip == pytest.approx(0.5)
 
 
+def test_the_ping_goes_behind_the_message_that_makes_it_due_though_there_is_other_traffic() -> None:
+    stream = up()
+    taken = []
+    for tick in range(1, 121):
+        now = tick * 0.05
+        interim(stream, now, f"word {tick}")
+        stream.send_audio(pcm(0.05), now)
+        assert stream.pending
+        taken.append(take(stream, now))  # once, as an adapter does
+        assert not stream.pending
+        stream.transport_alive(now)
+    assert taken == ([[800]] * 59 + [[800, Ping()]]) * 2
+
+
 def test_other_traffic_proves_life_but_confirms_nothing() -> None:
     stream = up()
     for second in range(60):

@@ -508,3 +508,36 @@ def time_before_a_transcript_counts_twice() -> Any:
         self._listened_at = before
 
     return _instead(Liveness, "transcribed", transcribed)
+
+
+@_mutation
+def what_goes_again_is_taken_for_new() -> Any:
+    original = Ring._settle
+
+    def settle(self: Ring) -> None:
+        original(self)
+        self.steady = self._wanted > 0
+
+    return _instead(Ring, "_settle", settle)
+
+
+@_mutation
+def what_follows_a_gap_is_taken_for_what_follows_on() -> Any:
+    original = Ring._settle
+
+    def settle(self: Ring) -> None:
+        self._jumped = False
+        original(self)
+
+    return _instead(Ring, "_settle", settle)
+
+
+@_mutation
+def an_ordinary_message_is_not_held_back() -> Any:
+    original = Liveness._settle
+
+    def settle(self: Liveness) -> None:
+        original(self)
+        self.quiet_until = self.ask_at - 1
+
+    return _instead(Liveness, "_settle", settle)
