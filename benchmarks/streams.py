@@ -10,8 +10,8 @@ import sys
 from collections.abc import Iterator
 from typing import Any
 
-from client import PHASES
 from harness import MILLION, Measuring, Setup, figure, measuring_gateway, packages, percentile, say, show, table
+from pace import PHASES
 from workload import PUSH_SECONDS, PUSHED
 
 TITLE = "Concurrent streams in real time"

@@ -1,0 +1,192 @@
+"""The bare clients, which are the floors: the least that can be done on the same library.
+
+They collect what is pushed, and per 50 ms encode and send a message; they receive, decode, and hand the text over. No
+state, no timers, no ping, and nothing is done where something goes wrong.
+"""
+
+from __future__ import annotations
+
+import json
+import socket
+from binascii import b2a_base64
+from collections.abc import Awaitable, Callable
+from functools import partial
+from typing import Any
+
+from job import Heard, Job, Open, Spawn, Stream
+from workload import MESSAGE_BYTES
+
+CREATE = (
+    b'{"type":"session.create","model":"deepgram/nova-3","settings":{"sample_rate":"16000","encoding":"pcm_s16le"}}'
+)
+READ_BYTES = 65536
+
+
+class Codec:
+    """Base64 and JSON, as fast as the extra makes them or as the standard library does."""
+
+    def __init__(self, *, speed: bool) -> None:
+        self.encode: Callable[[bytes | bytearray], bytes] = partial(b2a_base64, newline=False)
+        self.decode: Callable[[Any], Any] = json.loads
+        if speed:
+            import msgspec.json
+            import pybase64
+
+            self.encode, self.decode = pybase64.b64encode, msgspec.json.decode
+
+
+class Bare:
+    """Bytes pushed to messages of 50 ms, and messages received to what is heard."""
+
+    def __init__(self, codec: Codec, heard: Heard) -> None:
+        self._codec = codec
+        self._heard = heard
+        self._audio = bytearray()
+
+    def message(self, pcm: bytes) -> bytes | None:
+        """Add what is pushed; give the message that it fills, if it does."""
+        audio = self._audio
+        audio += pcm
+        if len(audio) < MESSAGE_BYTES:
+            return None
+        message = b'{"type":"input_audio","audio":"' + self._codec.encode(audio[:MESSAGE_BYTES]) + b'"}'
+        del audio[:MESSAGE_BYTES]
+        return message
+
+    def hear(self, data: Any) -> None:
+        message = self._codec.decode(data)
+        if "transcript" in message:
+            self._heard.hear(message["transcript"], final=message["type"] == "final_transcript")
+
+
+class Framed(Bare):
+    """The same on ``websockets``' Sans-I/O layer: bytes in, bytes out."""
+
+    def __init__(self, url: str, codec: Codec, heard: Heard) -> None:
+        from websockets.client import ClientProtocol
+        from websockets.frames import Frame, Opcode
+        from websockets.uri import parse_uri
+
+        super().__init__(codec, heard)
+        self.uri = parse_uri(websocket_url(url))
+        self._protocol = ClientProtocol(self.uri)
+        self._frame, self._text = Frame, Opcode.TEXT
+
+    def upgrade(self) -> bytes:
+        self._protocol.send_request(self._protocol.connect())
+        return self._take()
+
+    def create(self) -> bytes:
+        self._protocol.send_text(CREATE)
+        return self._take()
+
+    def push(self, pcm: bytes) -> bytes | None:
+        message = self.message(pcm)
+        if message is None:
+            return None
+        self._protocol.send_text(message)
+        return self._take()
+
+    def receive(self, data: bytes) -> None:
+        self._protocol.receive_data(data)
+        for event in self._protocol.events_received():
+            if isinstance(event, self._frame) and event.opcode is self._text:
+                self.hear(event.data)
+
+    def _take(self) -> bytes:
+        return b"".join(self._protocol.data_to_send())
+
+
+def websocket_url(url: str) -> str:
+    return "ws" + url.removeprefix("http") + "/v1/stt"
+
+
+async def bare_aiohttp(job: Job, spawn: Spawn) -> Open:
+    from aiohttp import ClientSession, ClientWebSocketResponse, TCPConnector, WSMsgType
+
+    codec = Codec(speed=job.speed)
+    session = ClientSession(connector=TCPConnector(limit=0))
+
+    async def listen(websocket: ClientWebSocketResponse, bare: Bare) -> None:
+        while (message := await websocket.receive()).type is WSMsgType.TEXT:
+            bare.hear(message.data)
+
+    async def open_one(heard: Heard) -> Stream:
+        bare = Bare(codec, heard)
+        websocket = await session.ws_connect(websocket_url(job.url))
+
+        def push(pcm: bytes) -> Awaitable[None] | None:
+            message = bare.message(pcm)
+            return None if message is None else websocket.send_frame(message, WSMsgType.TEXT)
+
+        await websocket.send_frame(CREATE, WSMsgType.TEXT)
+        spawn(listen, websocket, bare)
+        return Stream(push, push)
+
+    return open_one
+
+
+async def bare_framed(
+    connect: Callable[[str, int], Awaitable[Any]], sending: str, receiving: str, job: Job, spawn: Spawn
+) -> Open:
+    """Open streams on what ``connect`` gives, with its methods to send and to receive."""
+    codec = Codec(speed=job.speed)
+
+    async def listen(framed: Framed, receive: Callable[[int], Awaitable[bytes]]) -> None:
+        while True:
+            framed.receive(await receive(READ_BYTES))
+
+    async def open_one(heard: Heard) -> Stream:
+        framed = Framed(job.url, codec, heard)
+        connection = await connect(framed.uri.host, framed.uri.port)
+        send, receive = getattr(connection, sending), getattr(connection, receiving)
+
+        def push(pcm: bytes) -> Awaitable[None] | None:
+            data = framed.push(pcm)
+            return None if data is None else send(data)
+
+        await send(framed.upgrade())
+        framed.receive(await receive(READ_BYTES))
+        await send(framed.create())
+        spawn(listen, framed, receive)
+        return Stream(push, push)
+
+    return open_one
+
+
+async def bare_trio(job: Job, spawn: Spawn) -> Open:
+    import trio
+
+    return await bare_framed(trio.open_tcp_stream, "send_all", "receive_some", job, spawn)
+
+
+async def bare_anyio(job: Job, spawn: Spawn) -> Open:
+    import anyio
+
+    return await bare_framed(anyio.connect_tcp, "send", "receive", job, spawn)
+
+
+async def bare_sync(job: Job, spawn: Spawn) -> Open:
+    codec = Codec(speed=job.speed)
+
+    def listen(framed: Framed, sock: socket.socket) -> None:
+        while data := sock.recv(READ_BYTES):
+            framed.receive(data)
+
+    async def open_one(heard: Heard) -> Stream:
+        framed = Framed(job.url, codec, heard)
+        sock = socket.create_connection((framed.uri.host, framed.uri.port))
+        sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+
+        def push(pcm: bytes) -> None:
+            data = framed.push(pcm)
+            if data is not None:
+                sock.sendall(data)
+
+        sock.sendall(framed.upgrade())
+        framed.receive(sock.recv(READ_BYTES))
+        sock.sendall(framed.create())
+        spawn(listen, framed, sock)
+        return Stream(push, push)
+
+    return open_one
