@@ -6,6 +6,7 @@ import json
 import statistics
 import subprocess
 import sys
+import time
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
@@ -16,8 +17,10 @@ from counting import run_child
 
 HERE = Path(__file__).parent
 MILLION = 1e6
+BEGAN = time.monotonic()
 Figure = dict[str, float]
 """Median, min and max of ``n`` values."""
+SPREAD = ("median", "min", "max")
 
 
 class Setup(NamedTuple):
@@ -71,7 +74,7 @@ def measuring_gateway() -> Iterator[Measuring]:
 
 
 def say(text: str) -> None:
-    print(text, file=sys.stderr, flush=True)
+    print(f"{time.monotonic() - BEGAN:5.0f} s  {text}", file=sys.stderr, flush=True)
 
 
 def figure(values: Iterable[float]) -> Figure:
@@ -88,7 +91,7 @@ def show(value: Figure | None, digits: int = 2, unit: float = 1.0) -> str:
     """Write a figure in units of ``unit``, with its spread where that can be seen."""
     if value is None:
         return ""
-    median, low, high = (format(value[name] / unit, f",.{digits}f") for name in ("median", "min", "max"))
+    median, low, high = (format(value[name] / unit, f",.{digits}f") for name in SPREAD)
     return median if low == high else f"{median} ({low}..{high})"
 
 

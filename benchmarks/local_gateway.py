@@ -19,8 +19,8 @@ from typing import Any
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
-from counting import run_child
-from harness import HERE, Figure, Setup, figure, say, show, table
+from counting import run_child, versions
+from harness import HERE, Figure, Setup, figure, packages, say, show, table
 from workload import INTERIMS, RATE, UTTERANCE_SECONDS
 
 from lkstt_transports.asyncio import STT
@@ -72,7 +72,11 @@ def main(name: str) -> None:
 
 def measure(setup: Setup) -> dict[str, Any]:
     """Give recogniser and processor seconds per second of audio."""
-    return {name: figure(cost(name) for _ in range(1 if setup.quick else RUNS)) for name in NAMES}
+    runs = 1 if setup.quick else RUNS
+    return {
+        "recognizers": {name: figure(cost(name) for _ in range(runs)) for name in NAMES},
+        "about": {"gateway": versions(("aiohttp", "pocketsphinx"))},
+    }
 
 
 def cost(name: str) -> float:
@@ -127,15 +131,21 @@ def stream_speech(url: str) -> float:
     return 2 * len(pcm) / 2 / RATE
 
 
-def lines(found: dict[str, Figure]) -> Iterator[str]:
+def carried(cost: Figure) -> Figure:
+    """Turn seconds of the processor per second of audio into streams per core."""
+    return {"median": 1 / cost["median"], "min": 1 / cost["max"], "max": 1 / cost["min"], "n": cost["n"]}
+
+
+def lines(found: dict[str, Any]) -> Iterator[str]:
     rows = [
-        [NAMES[name], show(cost, 2, 1e-3), f"{1 / cost['median']:,.{0 if cost['median'] < 0.1 else 1}f}"]
-        for name, cost in found.items()
+        [NAMES[name], show(cost, 2, 1e-3), show(carried(cost), 0 if cost["median"] < 0.01 else 1)]
+        for name, cost in found["recognizers"].items()
     ]
     yield from table(("recogniser", "ms of the processor per second of audio", "streams per core"), rows)
     yield ""
-    runs = found["script"]["n"]
+    runs = found["recognizers"]["script"]["n"]
     yield f"Runs: {runs}. Scripted: {STREAMS} streams in real time. PocketSphinx: the demo's speech, unpaced."
+    yield f"{packages(found['about'])}."
 
 
 if __name__ == "__main__":

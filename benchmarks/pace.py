@@ -74,16 +74,17 @@ async def real_time(job: Job, open_one: Open, runtime: Runtime, counter: Counter
     interval = PUSH_SECONDS * job.slow
     window = job.utterances * PUSHES
     ticks = (1 + job.windows) * window
-    costs = []
+    costs: list[float] = []
+    latencies: list[list[int]] = []
     began = due = time.monotonic()
     for tick in range(ticks + PHASES):
         if tick % window == 0:
-            if tick == window and job.processor_time:
-                for heard in all_heard:
-                    heard.latencies = []
             if window < tick <= ticks:
                 costs.append(counter.stop() / (job.streams or 1) / job.utterances / UTTERANCE_SECONDS)
             if window <= tick < ticks:
+                latencies.append([])
+                for heard in all_heard:
+                    heard.latencies = latencies[-1] if job.processor_time else None
                 counter.start()
         for streams in phases[max(0, tick - ticks + 1) : tick + 1]:
             for stream, pieces in streams:
@@ -107,9 +108,9 @@ async def real_time(job: Job, open_one: Open, runtime: Runtime, counter: Counter
         "finals": sum(heard.finals for heard in all_heard),
         "expected": expected,
         "memory": memory,
-        "latencies": [each for heard in all_heard for each in heard.latencies or ()],
+        "latencies": latencies,
         "began": began,
-        "counted": [began + window * interval, began + ticks * interval],
+        "windows": [began + number * window * interval for number in range(1, job.windows + 2)],
     }
 
 

@@ -8,9 +8,10 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Iterator
+from itertools import pairwise
 from typing import Any
 
-from harness import MILLION, Measuring, Setup, figure, measuring_gateway, packages, percentile, say, show, table
+from harness import MILLION, Figure, Measuring, Setup, figure, measuring_gateway, packages, percentile, say, show, table
 from pace import PHASES
 from workload import PUSH_SECONDS, PUSHED
 
@@ -26,6 +27,9 @@ NUMBERS = (1, 10, 50, 100, 200, 400)
 QUICK_NUMBERS = (1, 50)
 FEW, MANY = 10, 200
 """Streams between which the cost of each should not grow."""
+WINDOWS = 3
+QUICK_WINDOWS = 2
+PERCENTILES = {"p50": 0.5, "p99": 0.99}
 SOME = 50
 """Streams from which on memory is told: with fewer, what is loaded late would be."""
 KIB = 1024
@@ -37,11 +41,10 @@ def measure(setup: Setup) -> dict[str, Any]:
     with measuring_gateway() as gateway:
         for number in QUICK_NUMBERS if setup.quick else NUMBERS:
             for name in NAMES:
-                side, _, transport = name.partition(" ")
-                python = setup.livekit if side == "livekit" else sys.executable
+                python = setup.livekit if name.startswith("livekit") else sys.executable
                 if python:
                     say(f"{name}, {number} streams")
-                    result = run(gateway, python, side, transport, number)
+                    result = run(gateway, python, name, number, QUICK_WINDOWS if setup.quick else WINDOWS)
                     found["about"][name] = result["about"]
                     found["streams"].setdefault(name, {})[str(number)] = look(result, number)
         if not setup.quick:
@@ -54,36 +57,36 @@ def measure(setup: Setup) -> dict[str, Any]:
                     side="lkstt",
                     mode="real time",
                     streams=number,
-                    windows=1,
+                    windows=2,
                 )
                 found["growth"][str(number)] = figure(result["costs"])
     return found
 
 
-def run(gateway: Measuring, python: str, side: str, transport: str, number: int) -> dict[str, Any]:
-    speed = side != "livekit"
+def run(gateway: Measuring, python: str, name: str, number: int, windows: int) -> dict[str, Any]:
+    side, _, transport = name.partition(" ")
     return gateway.ask(
         python,
         hardware=True,
         transport=transport,
         side=side,
         mode="real time",
-        speed=speed,
+        speed=side != "livekit",
         streams=number,
-        windows=2,
+        windows=windows,
         processor_time=True,
     )
 
 
 def look(result: dict[str, Any], number: int) -> dict[str, Any]:
-    began, (start, end) = result["began"], result["counted"]
-    behind = [lag for session in result["sessions"] for due, lag in lags(session, began) if start <= due < end]
-    latencies = [nanoseconds / 1e9 for nanoseconds in result["latencies"]]
+    began, windows = result["began"], result["windows"]
+    behind = [lag for session in result["sessions"] for lag in lags(session, began)]
+    heard = [[nanoseconds / 1e9 for nanoseconds in window] for window in result["latencies"]]
     return {
         # Nanoseconds per second and stream, to cores.
         "cores": figure(cost * number / 1e9 for cost in result["costs"]),
-        "lag": spread(behind),
-        "latency": spread(latencies),
+        "lag": spread([[lag for due, lag in behind if start <= due < end] for start, end in pairwise(windows)]),
+        "latency": spread(heard),
         "memory": result["memory"],
         "whole": result["whole"],
         "gateway": result["gateway_seconds"] / result["seconds"],
@@ -99,14 +102,17 @@ def lags(session: dict[str, Any], began: float) -> Iterator[tuple[float, float]]
         yield due, at - due
 
 
-def spread(values: list[float]) -> dict[str, float]:
-    return {"p50": percentile(values, 0.5), "p99": percentile(values, 0.99), "n": len(values)}
+def spread(windows: list[list[float]]) -> dict[str, Figure]:
+    """Give percentiles of each window: how they vary from one to the next."""
+    whole = [window for window in windows if window]
+    return {name: figure(percentile(window, share) for window in whole) for name, share in PERCENTILES.items()}
 
 
 def lines(found: dict[str, Any]) -> Iterator[str]:
-    yield "Two windows of 3 s for each number. *Lag*: from the time at which the last sample of a message was due to be"
-    yield "pushed to its arrival at the gateway. *Latency*: from the gateway's write of a transcript to the"
-    yield "application."
+    windows = max(told["cores"]["n"] for each in found["streams"].values() for told in each.values())
+    yield f"{windows} windows of 3 s in one process for each number; memory once. *Lag*: from the time at which the"
+    yield "last sample of a message was due to be pushed to its arrival at the gateway. *Latency*: from the gateway's"
+    yield "write of a transcript to the application."
     yield ""
     heads = ("streams", "client", "cores", "lag p50, ms", "lag p99, ms", "latency p50, ms", "latency p99, ms")
     rows = []
@@ -120,7 +126,7 @@ def lines(found: dict[str, Any]) -> Iterator[str]:
                         str(number),
                         NAMES[name] if told["whole"] else f"{NAMES[name]}: does not keep up",
                         show(told["cores"], 3),
-                        *(f"{1000 * told[what][p]:.1f}" for what in ("lag", "latency") for p in ("p50", "p99")),
+                        *(show(told[what][p], 1, 1e-3) for what in ("lag", "latency") for p in PERCENTILES),
                         f"{told['memory'] / KIB:.0f}" if number >= SOME else "",
                         f"{told['gateway']:.2f}",
                     ]

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from counting import ROOT
-from harness import Setup, figure, ratio, say, show, table
+from harness import Setup, figure, packages, ratio, say, show, table
 
 TITLE = "Weight"
 RUNS = 9
@@ -20,6 +20,12 @@ IMPORTS = {
     "lkstt": "from lkstt_transports.asyncio import STT",
     "livekit": "from livekit.agents.inference import STT",
 }
+PACKAGES = {"lkstt": ("aiohttp", "attrs"), "livekit": ("livekit-agents", "livekit", "aiohttp")}
+VERSIONS = """
+import importlib.metadata, json, platform
+found = dict((package, importlib.metadata.version(package)) for package in {packages})
+print(json.dumps(dict(python=platform.python_version(), **found)))
+"""
 MAKE = 'STT(model="deepgram/nova-3", base_url="http://127.0.0.1/v1", api_key="key", api_secret="secret" * 8)'
 CHILD = """
 import json, os, sys, time
@@ -56,11 +62,11 @@ def measure(setup: Setup) -> dict[str, Any]:
     found: dict[str, Any] = {
         side: {name: figure(told[name] for told in all_told) for name in all_told[0]} for side, all_told in runs.items()
     }
+    found["about"] = {side: run(python, VERSIONS.format(packages=PACKAGES[side])) for side, python in pythons.items()}
     if setup.fresh:
         wanted = {"lkstt": str(ROOT)}
         if setup.livekit:
-            number = run(setup.livekit, 'import importlib.metadata as m; print(f\'"{m.version("livekit-agents")}"\')')
-            wanted["livekit"] = f"livekit-agents=={number}"
+            wanted["livekit"] = f"livekit-agents=={found['about']['livekit']['livekit-agents']}"
         for side, requirement in wanted.items():
             say(f"installing {side}")
             found[side]["installed"] = figure([installed_bytes(requirement)])
@@ -97,4 +103,5 @@ def lines(found: dict[str, Any]) -> Iterator[str]:
     yield from table(("", "lkstt", "livekit-agents", "livekit-agents / lkstt"), rows)
     yield ""
     count = own["imported"]["n"]
-    yield f"{count} processes each, in turns, with byte code written before: median (min..max)."
+    yield f"{count} processes each, in turns, with byte code written before; installed once."
+    yield f"{packages(found['about'])}."
