@@ -82,6 +82,12 @@ def figure(values: Iterable[float]) -> Figure:
     return {"median": statistics.median(values), "min": min(values), "max": max(values), "n": len(values)}
 
 
+def without(ticker: Figure, cost: Figure, streams: int) -> Figure:
+    """Take off a stream's share in the ticker that all of them are pushed from: it is ours, not a client's."""
+    share = ticker["median"] / streams
+    return {**cost, **{name: cost[name] - share for name in SPREAD}}
+
+
 def percentile(values: Sequence[float], share: float) -> float:
     ordered = sorted(values)
     return ordered[min(len(ordered) - 1, int(share * len(ordered)))]
