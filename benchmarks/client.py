@@ -18,7 +18,7 @@ from functools import partial
 from importlib import import_module
 from typing import Any, NamedTuple
 
-from bare import bare_aiohttp, bare_anyio, bare_sync, bare_trio
+from bare import bare_aiohttp, bare_anyio, bare_sync, bare_trio, direct_anyio, direct_trio
 from counting import ProcessorTime, make_counter, speed_packages, versions
 from job import Client, Heard, Job, Open, Spawn, Stream
 from pace import burst, real_time
@@ -97,14 +97,14 @@ TRANSPORTS = {
         {"bare": bare_aiohttp, "lkstt": partial(lkstt, "asyncio"), "livekit": livekit},
     ),
     "uvloop": Transport(make_uvloop, {"bare": bare_aiohttp, "lkstt": partial(lkstt, "asyncio"), "livekit": livekit}),
-    "trio": Transport(make_trio, {"bare": bare_trio, "lkstt": partial(lkstt, "trio")}),
+    "trio": Transport(make_trio, {"bare": bare_trio, "direct": direct_trio, "lkstt": partial(lkstt, "trio")}),
     "anyio-asyncio": Transport(
         partial(make_anyio, "asyncio", "websockets"),
-        {"bare": bare_anyio, "lkstt": partial(lkstt, "anyio")},
+        {"bare": bare_anyio, "direct": direct_anyio, "lkstt": partial(lkstt, "anyio")},
     ),
     "anyio-trio": Transport(
         partial(make_anyio, "trio", "trio", "websockets"),
-        {"bare": bare_anyio, "lkstt": partial(lkstt, "anyio")},
+        {"bare": bare_anyio, "direct": direct_anyio, "lkstt": partial(lkstt, "anyio")},
     ),
     "sync": Transport(make_blocking, {"bare": bare_sync, "lkstt": partial(lkstt, "sync")}),
 }

@@ -13,7 +13,7 @@ class Job(NamedTuple):
     url: str
     transport: str
     side: str
-    """bare, lkstt or livekit."""
+    """bare, direct (bare too, but past the library's stream), lkstt or livekit."""
     mode: str
     """burst or real time."""
     speed: bool = True

@@ -10,7 +10,20 @@ import sys
 from collections.abc import Iterator
 from typing import Any
 
-from harness import MILLION, Figure, Measuring, Setup, figure, measuring_gateway, packages, ratio, say, show, table
+from harness import (
+    MILLION,
+    Figure,
+    Measuring,
+    Setup,
+    figure,
+    measuring_gateway,
+    packages,
+    ratio,
+    say,
+    show,
+    table,
+    without,
+)
 from workload import INTERIMS, UTTERANCE_SECONDS
 
 TITLE = "A second of audio over a socket"
@@ -22,6 +35,8 @@ NAMES = {
     "anyio-trio": "anyio on trio",
     "sync": "sync",
 }
+DIRECT = ("trio", "anyio-asyncio", "anyio-trio")
+"""Have a second floor, which goes past the library's own streams."""
 STREAMS = 10
 """In real time, so that they share the ticker."""
 SLOW = 2.0
@@ -50,6 +65,8 @@ def measure(setup: Setup) -> dict[str, Any]:
 
 def measure_transport(setup: Setup, gateway: Measuring, transport: str, found: dict[str, Any]) -> None:
     sides = [(side, speed, sys.executable) for speed in (True, False) for side in ("bare", "lkstt")]
+    if transport in DIRECT:
+        sides.append(("direct", True, sys.executable))
     if setup.livekit and transport == "asyncio":
         sides.append(("livekit", False, setup.livekit))
 
@@ -82,30 +99,31 @@ def measure_transport(setup: Setup, gateway: Measuring, transport: str, found: d
         for side, speed, python in sides:
             if speed or side == "livekit":
                 cost = ask(mode, side, python, speed=speed, streams=STREAMS, windows=2, **way)
-                costs[mode][name_of(side, speed=speed)] = without(ticker, cost)
+                costs[mode][name_of(side, speed=speed)] = without(ticker, cost, STREAMS)
         costs[mode]["ticker"] = ticker
 
 
-def without(ticker: Figure, cost: Figure) -> Figure:
-    share = ticker["median"] / STREAMS
-    return {**cost, **{name: cost[name] - share for name in ("median", "min", "max")}}
-
-
 def lines(found: dict[str, Any]) -> Iterator[str]:
+    yield "*Bare* is the least client on the library's own streams, *direct* the least on the socket inside of them."
+    yield ""
     for mode, (unit, title) in UNITS.items():
         yield from (f"{title}:", "")
         livekit = found[mode].get("asyncio", {}).get("livekit")
         rows = []
         for transport, costs in found[mode].items():
             for speed in (True, False):
-                bare, own = (costs.get(name_of(side, speed=speed)) for side in ("bare", "lkstt"))
+                bare, direct, own = (costs.get(name_of(side, speed=speed)) for side in ("bare", "direct", "lkstt"))
                 if own:
                     name = NAMES[transport] if speed else f"{NAMES[transport]}, plain"
-                    rows.append([name, show(bare, 2, unit), show(own, 2, unit), ratio(own, bare), ratio(livekit, own)])
+                    floors = (show(floor, 2, unit) for floor in (bare, direct))
+                    ratios = (ratio(own, bare), ratio(own, direct), ratio(livekit, own))
+                    rows.append([name, *floors, show(own, 2, unit), *ratios])
         if livekit:
-            rows.append(["livekit-agents on asyncio", "", show(livekit, 2, unit), "", ""])
-        yield from table(("transport", "bare", "client", "lkstt / bare", "livekit-agents / lkstt"), rows)
-        yield ""
+            rows.append(["livekit-agents on asyncio", "", "", show(livekit, 2, unit), "", "", ""])
+        heads = ("bare", "direct", "client", "lkstt / bare", "lkstt / direct", "livekit-agents / lkstt")
+        yield from table(("transport", *heads), rows)
+        count = found[mode]["asyncio"]["lkstt, speed"]["n"]
+        yield from ("", f"{count} windows in one process each.", "")
     ticker = {NAMES[transport]: costs["ticker"]["median"] for transport, costs in found["real time"].items()}
     told = ", ".join(f"{name} {cost / MILLION / STREAMS:.2f}" for name, cost in ticker.items())
     yield f"Taken off in real time, for each of {STREAMS} streams its share in the ticker, in million instructions:"
