@@ -20,6 +20,7 @@ from typing import Any
 sys.path.insert(0, str(Path(__file__).resolve().parent))
 
 import core
+import glance
 import local_gateway
 import loopback
 import reconnect
@@ -62,8 +63,10 @@ def report(found: dict[str, Any]) -> Iterator[str]:
         f"by {machine['counter']}{'; a quick run' if machine['quick'] else ''}. Where a figure varied: median "
         "(min..max)."
     )
+    yield f"Seconds that parts took: {', '.join(f'{letter} {took}' for letter, took in found['seconds'].items())}."
     if not machine["livekit"]:
         yield "livekit-agents was not measured: no interpreter that has it was given."
+    yield from ("", "### At a glance", "", *glance.lines(found["parts"]))
     for letter, part in PARTS.items():
         if letter in found["parts"]:
             yield from ("", f"### {part.TITLE}", "", *part.lines(found["parts"][letter]))
@@ -79,13 +82,14 @@ def main() -> None:
     parser.add_argument("--only", metavar="LETTERS", default="".join(PARTS), help=f"parts to run ({titles})")
     options = parser.parse_args()
     setup = Setup(has_processor(), options.livekit_python, options.quick, options.fresh)
-    found: dict[str, Any] = {"about": {**about(setup), "livekit": bool(setup.livekit)}, "parts": {}}
+    found: dict[str, Any] = {"about": {**about(setup), "livekit": bool(setup.livekit)}, "seconds": {}, "parts": {}}
     options.out.mkdir(parents=True, exist_ok=True)
     for letter, part in PARTS.items():
         if letter in options.only:
             began = time.monotonic()
             found["parts"][letter] = part.measure(setup)
-            say(f"{part.TITLE}: {time.monotonic() - began:.0f} s")
+            found["seconds"][letter] = round(time.monotonic() - began)
+            say(f"{part.TITLE}: {found['seconds'][letter]} s")
             (options.out / FIGURES).write_text(json.dumps(found, indent=1) + "\n")
     text = "\n".join(report(found)) + "\n"
     (options.out / "summary.md").write_text(text)
