@@ -35,6 +35,8 @@ NAMES = {
     "anyio-trio": "anyio on trio",
     "sync": "sync",
 }
+PLAIN = ("asyncio", "trio", "anyio-asyncio", "sync")
+"""Measured without the speed extra, too: each adapter once."""
 DIRECT = ("trio", "anyio-asyncio", "anyio-trio")
 """Have a second floor, which goes past the library's own streams."""
 STREAMS = 10
@@ -64,7 +66,8 @@ def measure(setup: Setup) -> dict[str, Any]:
 
 
 def measure_transport(setup: Setup, gateway: Measuring, transport: str, found: dict[str, Any]) -> None:
-    sides = [(side, speed, sys.executable) for speed in (True, False) for side in ("bare", "lkstt")]
+    speeds = (True, False) if transport in PLAIN else (True,)
+    sides = [(side, speed, sys.executable) for speed in speeds for side in ("bare", "lkstt")]
     if transport in DIRECT:
         sides.append(("direct", True, sys.executable))
     if setup.livekit and transport == "asyncio":
@@ -82,11 +85,10 @@ def measure_transport(setup: Setup, gateway: Measuring, transport: str, found: d
             found["events"].setdefault(transport, {})[name] = result["events"] / result["seconds"]
         return figure(result["costs"])
 
-    windows = 2 if setup.quick else 3
     costs = {mode: found[mode].setdefault(transport, {}) for mode in UNITS}
     for side, speed, python in sides:
         costs["burst"][name_of(side, speed=speed)] = ask(
-            "burst", side, python, speed=speed, utterances=UTTERANCES, windows=windows
+            "burst", side, python, speed=speed, utterances=UTTERANCES, windows=2
         )
     for side, speed, python in sides:
         costs["burst, time"][name_of(side, speed=speed)] = ask(

@@ -36,7 +36,7 @@ NAMES = {
     "livekit asyncio": "livekit-agents",
     "bare asyncio": "bare aiohttp",
 }
-NUMBERS = (1, 10, 50, 100, 200, 400)
+NUMBERS = (1, 10, 50, 200, 400)
 QUICK_NUMBERS = (1, 50)
 FEW, MANY = 10, 200
 """Streams between which the cost of each should not grow."""
