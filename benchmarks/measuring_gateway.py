@@ -13,6 +13,7 @@ import time
 from array import array
 from base64 import b64decode
 from collections.abc import Iterator
+from functools import cache
 from typing import Any
 
 from aiohttp import WSMsgType, web
@@ -54,11 +55,17 @@ class Session:
         }
 
 
+@cache
+def turn(start: float) -> list[str]:
+    """Write what is said from then to the next final, once for all sessions: they come to it at the same time."""
+    return utterances(1, start)[0]
+
+
 def lines() -> Iterator[tuple[int, str]]:
     """Samples that must have come, and what is said then."""
     start, step = 0.0, 0
     while True:
-        for message in utterances(1, start)[0]:
+        for message in turn(start):
             step += 1
             yield round(step * STEP_SECONDS * RATE), message
         start += UTTERANCE_SECONDS
