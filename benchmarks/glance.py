@@ -10,7 +10,7 @@ import loopback
 import reconnect
 import streams
 import weight
-from harness import MILLION, Figure, table
+from harness import MILLION, Figure, ratio, table
 from per_message import ITEMS
 
 HEADS = ("", "unit", "lkstt", "floor", "livekit-agents", "lkstt / floor", "livekit-agents / lkstt")
@@ -62,8 +62,8 @@ def beside(
         "" if own is None else f"{own / unit:,.{digits}f}",
         " and ".join(f"{floor / unit:,.{digits}f}" for floor in known),
         "" if livekit is None else f"{livekit / unit:,.{digits}f}",
-        "" if own is None else " and ".join(f"{own / floor:.2f}" for floor in known),
-        "" if own is None or livekit is None or not own else f"{livekit / own:.2f}",
+        " and ".join(filter(None, (ratio(own, floor) for floor in known))),
+        ratio(livekit, own),
     )
 
 

@@ -101,8 +101,13 @@ def show(value: Figure | None, digits: int = 2, unit: float = 1.0) -> str:
     return median if low == high else f"{median} ({low}..{high})"
 
 
-def ratio(over: Figure | None, under: Figure | None) -> str:
-    return f"{over['median'] / under['median']:.2f}" if over and under else ""
+def ratio(over: float | None, under: float | None) -> str:
+    """Write it where both were measured, and where noise left anything of them: of both, something is taken off."""
+    return f"{over / under:.2f}" if over and under and min(over, under) > 0 else ""
+
+
+def ratio_of(over: Figure | None, under: Figure | None) -> str:
+    return ratio(over and over["median"], under and under["median"])
 
 
 def table(heads: Sequence[str], rows: Iterable[Sequence[str]]) -> Iterator[str]:

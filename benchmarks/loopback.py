@@ -18,7 +18,7 @@ from harness import (
     figure,
     measuring_gateway,
     packages,
-    ratio,
+    ratio_of,
     say,
     show,
     table,
@@ -35,8 +35,8 @@ NAMES = {
     "anyio-trio": "anyio on trio",
     "sync": "sync",
 }
-PLAIN = ("asyncio", "trio", "anyio-asyncio", "sync")
-"""Measured without the speed extra, too: each adapter once."""
+PLAIN = ("asyncio", "trio", "sync")
+"""Measured without the speed extra, too."""
 DIRECT = ("trio", "anyio-asyncio", "anyio-trio")
 """Have a second floor, which goes past the library's own streams."""
 STREAMS = 10
@@ -118,7 +118,7 @@ def lines(found: dict[str, Any]) -> Iterator[str]:
                 if own:
                     name = NAMES[transport] if speed else f"{NAMES[transport]}, plain"
                     floors = (show(floor, 2, unit) for floor in (bare, direct))
-                    ratios = (ratio(own, bare), ratio(own, direct), ratio(livekit, own))
+                    ratios = (ratio_of(own, bare), ratio_of(own, direct), ratio_of(livekit, own))
                     rows.append([name, *floors, show(own, 2, unit), *ratios])
         if livekit:
             rows.append(["livekit-agents on asyncio", "", "", show(livekit, 2, unit), "", "", ""])

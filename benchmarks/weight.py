@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from counting import ROOT
-from harness import Setup, figure, packages, ratio, say, show, table
+from harness import Setup, figure, packages, ratio_of, say, show, table
 
 TITLE = "Weight"
 RUNS = 9
@@ -96,7 +96,12 @@ def size_of(directory: Path) -> int:
 def lines(found: dict[str, Any]) -> Iterator[str]:
     own, livekit = found["lkstt"], found.get("livekit", {})
     rows = [
-        [title, show(own[name], digits, unit), show(other := livekit.get(name), digits, unit), ratio(other, own[name])]
+        [
+            title,
+            show(own[name], digits, unit),
+            show(other := livekit.get(name), digits, unit),
+            ratio_of(other, own[name]),
+        ]
         for name, (title, unit, digits) in FIGURES.items()
         if name in own
     ]
