@@ -24,7 +24,7 @@ BURSTS = [
 SIDES = ("lkstt", "bare", "direct")
 LIVE = ("asyncio", "uvloop", "trio")
 """The transports of part c."""
-WEIGHED = ("processor", "memory", "installed")
+WEIGHED = ("processor", "made", "memory", "installed")
 
 Row = Sequence[str]
 
