@@ -26,13 +26,9 @@ decode_json: Callable[[str], Any] | None
 decode_transcript: Callable[[str | bytes], Any] | None
 """An ordinary transcript as an object with its fields, of which it does not look at nesting and size of numbers in
 ``extra``; raises ``REFUSED`` for all else. None without the extra."""
-decode_envelope: Callable[[bytes | bytearray], Any] | None
-"""A message of the gateway as an object with the JSON of its fields, buffers of which an absent one is empty; all else
-is skipped, and is JSON. Does not look at encoding, nesting or size of numbers; raises ``REFUSED``. None without the
-extra."""
 REFUSED: tuple[type[Exception], ...]
 try:
-    from msgspec import DecodeError, Meta, Raw, Struct
+    from msgspec import DecodeError, Meta, Struct
     from msgspec.json import Decoder
 
     # What is beyond these bounds may be sound or not: the plain decoder says. Seconds: no stream lasts so long, and an
@@ -63,28 +59,10 @@ try:
         session_id: str | None = None
         extra: dict[str, Any] | None = None
 
-    class _Envelope(Struct, gc=False):
-        type: Raw = Raw()
-        transcript: Raw = Raw()
-        language: Raw = Raw()
-        start: Raw = Raw()
-        duration: Raw = Raw()
-        confidence: Raw = Raw()
-        words: Raw = Raw()
-        speaker_id: Raw = Raw()
-        extra: Raw = Raw()
-        request_id: Raw = Raw()
-        session_id: Raw = Raw()
-        code: Raw = Raw()
-        message: Raw = Raw()
-        error: Raw = Raw()
-
     decode_json = Decoder().decode
     decode_transcript = Decoder(_Transcript).decode
-    decode_envelope = Decoder(_Envelope).decode
     REFUSED = (DecodeError, UnicodeEncodeError, RecursionError)
 except ImportError:
     decode_json = None
     decode_transcript = None
-    decode_envelope = None
     REFUSED = ()

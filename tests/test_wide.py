@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import tracemalloc
+from bisect import bisect_left
 from collections.abc import Iterator
 from typing import Any
 
@@ -11,11 +12,11 @@ import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
-from lkstt_proto import speed, wide
+from lkstt_proto import wide
 from lkstt_proto.fields import read_text
 from lkstt_proto.messages import decode_server
 from lkstt_proto.options import Limits
-from lkstt_proto.wide import FIELDS, LARGE, TOO_WIDE, is_wide, parse_message
+from lkstt_proto.wide import FIELDS, LARGE, TOO_WIDE, is_wide, most_weight, parse_message
 from lkstt_proto.wirejson import NotUsable, parse
 
 MIB = 1 << 20
@@ -34,15 +35,16 @@ def filled(head: str, unit: str, tail: str, size: int = MIB - 64) -> str:
 
 WIDE = {
     "objects": filled(HEAD + '"words":[', "{},", "]}"),
-    "arrays": filled(HEAD + '"words":[', "[],", "]}"),
+    "arrays": filled(HEAD + '"words":[', "[],", "]}", MIB // 4),
     "words": filled(HEAD + '"words":[', '{"word":"a","start":0.5,"end":1},', "]}"),
     "integers": filled(HEAD + '"words":[', "0,", "]}"),
     "floats": filled(HEAD + '"words":[', "0.5,", "]}"),
     "texts": filled(HEAD + '"words":[', '"ab",', "]}"),
     "keys": HEAD + ",".join(f'"x{number}":0' for number in range(60_000)) + "}",
-    "metadata": filled(HEAD + '"extra":{"a":[', "[0],", "]}}"),
+    "metadata": filled(HEAD + '"extra":{"a":[', "[0],", "]}}", MIB // 4),
     "unknown": filled(HEAD + '"unknown":{"a":[', "null,", "]}}"),
-    "towers": filled(HEAD + '"words":[', "[" * 100 + "]" * 100 + ",", "]}", MIB // 8),
+    "towers": filled(HEAD + '"words":[', "[" * 100 + "]" * 100 + " " * 5000 + ",", "]}"),
+    "deep": filled(HEAD + '"words":[' + "[" * 250, "null,", "]" * 250 + "]}"),
     "long text": filled('{"type":"interim_transcript","transcript":"', "a", '"}'),
     "escapes": filled('{"type":"interim_transcript","transcript":"', "\\n", '"}'),
     "astral": filled('{"type":"interim_transcript","transcript":"\U0001f600', "a", '"}'),
@@ -52,19 +54,10 @@ WIDE = {
     "exponents": filled(HEAD + '"words":[', "1e-000,", "]}"),
     "long word": filled(HEAD + '"words":["\U0001f600', "a", '"]}'),
     "long key": filled(HEAD + '"', "a", '":1}'),
+    "short words": filled(HEAD + '"words":[', '{"word":"a"},', "]}"),
+    "large exponents": filled(HEAD + '"extra":{"a":[', "1e100," + " " * 40, "0]}}"),
     "last": filled('{"words":[', "{},", '],"transcript":"x","type":"interim_transcript"}'),
 }
-
-
-@pytest.fixture(params=["plain", "speed"])
-def decoder(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> str:
-    """Decode with and without the extra."""
-    if request.param == "plain":
-        monkeypatch.setattr(wide, "decode_envelope", None)
-    elif speed.decode_envelope is None:
-        pytest.skip("needs the extra speed")
-    name: str = request.param
-    return name
 
 
 @pytest.fixture(scope="module")
@@ -104,7 +97,7 @@ def test_as_many_words_as_may_be_are_not_wide() -> None:
 
 
 @pytest.mark.parametrize("text", WIDE.values(), ids=WIDE)
-def test_a_wide_message_gives_the_text_in_little_memory(decoder: str, text: str) -> None:
+def test_a_wide_message_gives_the_text_in_little_memory(text: str) -> None:
     assert len(text.encode()) <= LIMITS.message
     decode_server(text, LIMITS)
     tracemalloc.start()
@@ -128,8 +121,65 @@ def test_a_wide_message_gives_the_text_in_little_memory(decoder: str, text: str)
         assert list(transcript.problems) == known
 
 
+@pytest.mark.parametrize(
+    ("unit", "weight"),
+    [
+        ("0,", 1),
+        ('"[,:]",', 1),
+        ("{},", 1),
+        ("[],", 5),
+        ('{"":0},', 5),
+        ('{"":[],"":0},', 1 + 4 + 4 + 1 + 4),
+        ('{"":{}},', 1 + 4 + 16),
+        ("[{},{}],", 1 + 4 + 1 + 16),
+        ("[[]],", 1 + 4 + 4 + 16),
+        ("9" * 299 + ",", 16),
+        ("1e200,", 16),
+    ],
+)
+def test_a_wide_message_is_weighed(monkeypatch: pytest.MonkeyPatch, unit: str, weight: int) -> None:
+    monkeypatch.setattr(wide, "_WINDOW", MIB)  # where no array is torn, the sum is exact
+
+    def refusal(count: int, most: int) -> str:
+        monkeypatch.setattr(wide, "most_weight", lambda _: most)
+        try:
+            parse_message('{"a":[' + unit * count + "0]}".rjust(MIB // 2 + 1), LIMITS)
+        except NotUsable as problem:
+            return problem.reason
+        return ""
+
+    def weigh(count: int) -> int:
+        return bisect_left(range(MIB), True, key=lambda most: not refusal(count, most))
+
+    assert weigh(20) - weigh(10) == 10 * weight
+    assert "bytes of too many values" in refusal(20, weigh(20) - 1)
+
+
+def test_the_weight_grows_with_what_a_message_may_have() -> None:
+    assert most_weight(Limits(message=1000)) == most_weight(LIMITS) == MIB // 2
+    assert most_weight(Limits(message=10 * MIB)) == 5 * MIB
+
+
+@pytest.mark.parametrize("unit", ["[],", "[0],", '"":0,', "[" * 100 + "]" * 100 + ",", "1e100,", '{"a":{}},'])
+def test_what_would_cost_too_much_is_refused(unit: str) -> None:
+    with pytest.raises(NotUsable, match="bytes of too many values"):
+        decode_server(filled(HEAD + '"words":[' * ('":' not in unit[:4]), unit, "]}"), LIMITS)
+
+
+@pytest.mark.parametrize(
+    "rest",
+    [*"[{]}:", '{"a":', '"a":', '"a" ', '"a" [', f'"{"a" * (1 << 15)}"', f'"a":"{"a" * (1 << 15)}"'],
+)
+def test_what_has_no_comma_soon_ends(rest: str) -> None:
+    """Neither windows that grow without end nor beginnings that are looked at again and again."""
+    text = HEAD + rest * ((MIB - 100) // len(rest))
+    with pytest.raises(NotUsable) as caught:
+        decode_server(text, LIMITS)
+    assert caught.value.reason.startswith(f"{len(text.strip())} bytes")
+
+
 @pytest.mark.parametrize("text", WIDE.values(), ids=WIDE)
-def test_bytes_give_what_text_gives(decoder: str, text: str) -> None:
+def test_bytes_give_what_text_gives(text: str) -> None:
     expected = decode_server(text, LIMITS)
     assert decode_server(text.encode(), LIMITS) == expected
     assert decode_server(memoryview(bytearray(text.encode())), LIMITS) == expected
@@ -150,16 +200,11 @@ def test_bytes_give_what_text_gives(decoder: str, text: str) -> None:
     ],
 )
 @pytest.mark.parametrize("name", ["objects", "words", "keys", "long text", "long word", "spaces"])
-def test_what_is_no_json_is_refused_alike(name: str, broken: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_what_is_no_json_is_refused(name: str, broken: Any) -> None:
     text = broken(WIDE[name])
-    reasons = set()
-    for envelope in {None, speed.decode_envelope}:
-        monkeypatch.setattr(wide, "decode_envelope", envelope)
-        with pytest.raises(NotUsable) as caught:
-            decode_server(text, LIMITS)
-        reasons.add(caught.value.reason)
-        assert caught.value.__context__ is None
-    assert len(reasons) == 1
+    with pytest.raises(NotUsable, match=f"{len(text.encode())} bytes|no JSON") as caught:
+        decode_server(text, LIMITS)
+    assert caught.value.__context__ is None
 
 
 @pytest.mark.parametrize(
@@ -168,23 +213,23 @@ def test_what_is_no_json_is_refused_alike(name: str, broken: Any, monkeypatch: p
         ("NaN", "NaN is no JSON number"),
         ("1e999", "number out of range"),
         ("9" * 301, "integer of 301 digits"),
-        ("[" * 255 + "]" * 255, "nested 257 deep"),
+        ("[" * 255 + "]" * 255, "nested too deep, or no JSON"),
     ],
 )
-def test_limits_hold_in_what_is_not_kept(decoder: str, value: str, reason: str) -> None:
+def test_limits_hold_in_what_is_not_kept(value: str, reason: str) -> None:
     for name in ("words", "unknown"):
         text = filled(f'{HEAD}"{name}":[', "{},", f",{value}]}}")
         with pytest.raises(NotUsable) as caught:
             decode_server(text, LIMITS)
-        assert caught.value.reason == reason
+        assert caught.value.reason.endswith(reason)
 
 
-def test_a_name_may_be_longer_than_a_text(decoder: str) -> None:
+def test_a_name_may_be_longer_than_a_text() -> None:
     text = filled('{"type":"interim_transcript","session_id":"' + "s" * 100 + '","words":[', "{},", "]}")
     assert decode_server(text, Limits(text=4)).session_id == "s" * 100
 
 
-def test_what_comes_last_counts(decoder: str) -> None:
+def test_what_comes_last_counts() -> None:
     units = "[]," * 30_000
     for text, expected in (
         (f'{{"type":"a","transcript":[{units}0],"transcript":"x"}}', "x"),
@@ -197,7 +242,7 @@ def test_what_comes_last_counts(decoder: str) -> None:
         assert set(message) == {"type", "transcript"}
 
 
-def test_fields_after_and_before_what_is_wide_are_read(decoder: str) -> None:
+def test_fields_after_and_before_what_is_wide_are_read() -> None:
     text = filled(
         '{"type":"final_transcript","start":0.5,"words":[{"word":"a"}],"duration":2,"unknown":[',
         "[],",
@@ -210,7 +255,15 @@ def test_fields_after_and_before_what_is_wide_are_read(decoder: str) -> None:
     assert transcript.problems == ("transcript", "words", "extra")
 
 
-def test_a_type_is_cut_and_only_texts_are_types(decoder: str) -> None:
+def test_names_are_read_wherever_a_window_ends() -> None:
+    head = '{"type":"interim_transcript",'
+    for ends in range(len('"transcript":"xy",') + 1):
+        text = f'{head}{" " * (wide._WINDOW - len(head) + 1 - ends)}"transcript":"xy","words":[{"null," * 60_000}0]}}'
+        transcript: Any = decode_server(text, LIMITS)
+        assert (transcript.text, transcript.problems) == ("xy", ("words",))
+
+
+def test_a_type_is_cut_and_only_texts_are_types() -> None:
     message: Any = parse_message(filled('{"type":"', "t", '"}'), LIMITS)
     assert message == {"type": "t" * (LIMITS.name + 1)}
     with pytest.raises(NotUsable, match="no text as its type"):
@@ -219,9 +272,9 @@ def test_a_type_is_cut_and_only_texts_are_types(decoder: str) -> None:
         decode_server(filled("[", "0,", "]"), LIMITS)
 
 
-def test_bytes_have_to_be_utf8(decoder: str) -> None:
+def test_bytes_have_to_be_utf8() -> None:
     whole = WIDE["astral"].encode()
-    for bad in (b"\xff", b"\xed\xa0\x80", b"\xc3(", b"\x80" * 5, b"\xf0\x9f\x98"):
+    for bad in (b"\xff", b"\xed\xa0\x80", b"\xc3(", b"\x80" * 5, b"\xf0\x9f\x98", b"\x80" * 2 * wide._WINDOW):
         for place in (len(whole) // 2, len(whole) - 2 - len(bad)):
             raw = whole[:place] + bad + whole[place + len(bad) :]
             with pytest.raises(NotUsable) as caught:
@@ -246,21 +299,9 @@ def test_a_stack_that_runs_out_is_a_refusal(monkeypatch: pytest.MonkeyPatch) -> 
     def run_out(text: str) -> tuple[Any, int]:
         raise RecursionError(text)
 
-    monkeypatch.setattr(wide, "decode_envelope", None)
     monkeypatch.setattr(wide, "decoder_for", lambda suspect: run_out)
     with pytest.raises(NotUsable, match="nested too deep for the stack that is left"):
         decode_server(WIDE["objects"], LIMITS)
-
-
-def test_a_stack_that_runs_out_in_the_extra_leaves_the_message_to_the_plain_decoder(
-    monkeypatch: pytest.MonkeyPatch,
-) -> None:
-    def run_out(raw: bytes) -> None:
-        raise RecursionError(raw)
-
-    expected = decode_server(WIDE["words"], LIMITS)
-    monkeypatch.setattr(wide, "decode_envelope", run_out)
-    assert decode_server(WIDE["words"], LIMITS) == expected
 
 
 # With windows of twelve bytes every kind of place is cut sooner or later.
@@ -335,10 +376,7 @@ def beginnings(value: Any) -> Any:
 @example(text='{"a":[[[' + "[]," * 30 + "0]]]}" + "]" * 20, space="")
 def test_windows_give_what_the_whole_gives(narrow: None, text: str, space: str) -> None:
     text = space + text + space
-    for envelope in {None, speed.decode_envelope}:
-        with pytest.MonkeyPatch.context() as patch:
-            patch.setattr(wide, "decode_envelope", envelope)
-            assert equal(found(text), expected(text))
+    assert equal(found(text), expected(text))
 
 
 @settings(max_examples=200)
@@ -351,7 +389,4 @@ def test_windows_give_what_the_whole_gives(narrow: None, text: str, space: str) 
 def test_windows_refuse_what_the_whole_refuses(narrow: None, text: str, at: int, put: str, take: int) -> None:
     at %= len(text)
     text = text[:at] + put + text[at + take :]
-    for envelope in {None, speed.decode_envelope}:
-        with pytest.MonkeyPatch.context() as patch:
-            patch.setattr(wide, "decode_envelope", envelope)
-            assert equal(found(text), expected(text))
+    assert equal(found(text), expected(text))

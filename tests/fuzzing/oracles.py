@@ -9,7 +9,7 @@ from typing import Any
 
 import attrs
 
-from lkstt_proto import transcripts, wide, wirejson
+from lkstt_proto import transcripts, wirejson
 from lkstt_proto.encoding import encode_json
 from lkstt_proto.messages import (
     Close,
@@ -38,8 +38,8 @@ DECODERS: dict[str, Decoder] = {"server": transcripts.decode_server, "client": d
 
 EXTRA = [
     (module, name)
-    for module in (wirejson, transcripts, wide)
-    for name in ("decode_json", "decode_transcript", "decode_envelope")
+    for module in (wirejson, transcripts)
+    for name in ("decode_json", "decode_transcript")
     if hasattr(module, name)
 ]
 """Where the ``speed`` extra is used for decoding."""

@@ -131,7 +131,7 @@ PLANTS: Mapping[str, Mapping[str, Plant]] = {
     },
     "wide": {
         "escapes are torn": _instead(wide, "_TORN", re.compile(rb"(?!)")),
-        "commas may follow brackets": _instead(wide, "WHITESPACE", b" \t\n\r[{"),
+        "commas may follow brackets": _instead(wide, "_INNERMOST_END", {"[": "]", "{": "}"}),
     },
     "frames": {
         "fragments without end": _instead(framing, "FRAGMENTS", 10**9),

@@ -6,7 +6,7 @@ from collections.abc import Iterator
 
 import pytest
 
-from lkstt_proto import Limits, StreamFailed, speed, transcripts, wide, wirejson
+from lkstt_proto import Limits, StreamFailed, speed, transcripts, wirejson
 from lkstt_proto.wirejson import NotUsable
 from tests.hostile.corpus import Frame, frames
 from tests.hostile.judge import MENDED, judge
@@ -20,7 +20,6 @@ FRAMES = frames()
 def without_the_extra(patch: pytest.MonkeyPatch) -> None:
     patch.setattr(wirejson, "decode_json", None)
     patch.setattr(transcripts, "decode_transcript", None)
-    patch.setattr(wide, "decode_envelope", None)
 
 
 @pytest.fixture(params=["plain", "speed"])
