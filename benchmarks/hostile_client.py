@@ -19,7 +19,7 @@ sys.path[:0] = [str(HERE.parent), str(HERE.parent / "tests" / "transports")]
 import scenarios  # noqa: E402
 import test_hostile  # noqa: E402
 
-from lkstt_proto import Limits, RetryPolicy, SpeechEvent, SttError, transcripts, wide, wirejson  # noqa: E402
+from lkstt_proto import Limits, RetryPolicy, SpeechEvent, SttError, transcripts, wirejson  # noqa: E402
 from tests.hostile.judge import TRANSCRIPTS, judge  # noqa: E402
 from tests.hostile.stream import Stream  # noqa: E402
 from tests.soundness import Ear, Unsound  # noqa: E402
@@ -120,7 +120,7 @@ def over_a_socket(name: str, base_url: str) -> dict[str, Any]:
 def in_memory(name: str) -> dict[str, Any]:
     """Be the core."""
     if name == "core":
-        wirejson.decode_json = transcripts.decode_transcript = wide.decode_envelope = None
+        wirejson.decode_json = transcripts.decode_transcript = None
     cost, problems, untyped, unsound = {}, [], 0, 0
     before = resident()
     for frame in test_hostile.FRAMES:

@@ -61,7 +61,7 @@ def _clock() -> Callable[[], float]:
     """Give what ``anyio.current_time`` looks for each time anew: the clock of the event loop that runs."""
     trio = sys.modules.get("trio")
     if trio is not None and trio.lowlevel.in_trio_run():
-        clock: Callable[[], float] = trio.current_time
+        clock: Callable[[], float] = trio.lowlevel.current_clock().current_time
     else:
         clock = sys.modules["asyncio"].get_running_loop().time
     return clock

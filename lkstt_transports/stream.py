@@ -186,7 +186,7 @@ class BaseStream(ABC, Generic[LotT]):
         return None
 
     def _act_on_push(self) -> None:
-        """A push has filled a message."""
+        """Have the messages sent that a push has filled."""
         self._act()
 
     def _push_with_care(self, data: Buffer) -> Buffer:

@@ -64,7 +64,8 @@ class _Home(ABC):
 
 class SpeechStream(AsyncStream[ParkingLot], _Home):
     def __init__(self, connection: Connection, connector: Connector, max_message: int) -> None:
-        super().__init__(connection, ParkingLot, trio.current_time)
+        # What ``trio.current_time`` looks for each time anew: the clock of the run.
+        super().__init__(connection, ParkingLot, trio.lowlevel.current_clock().current_time)
         self._connector = connector
         self._max_message = max_message
         self._nursery: trio.Nursery  # of its background, and the link's within that
