@@ -216,18 +216,15 @@ class Ring:
 
     def take_steadily(self, most: int) -> bytearray | None:
         """As ``take`` where the ring is ``steady``, which it is as a rule."""
-        size, end, tail = self._size, self._wanted, self._tail
-        rest = len(tail) - end
-        if rest < 0:
+        size, tail = self._size, self._tail
+        start = self._wanted - size
+        chunks = min(most, (len(tail) - start) // size)
+        if chunks <= 0:
             return None
-        start = end - size
-        samples = self.chunk
-        if rest >= size:
-            end += min(most - 1, rest // size) * size
-            samples = (end - start) // SAMPLE_BYTES
+        end = start + chunks * size
         pcm = tail[start:end]
         self._wanted = end + size
-        self.position = self.handed = self.position + samples
+        self.position = self.handed = self.position + chunks * self.chunk
         if end > self._keep:
             self._forget()
         return pcm

@@ -70,11 +70,13 @@ class Sender:
         ring, timeline, liveness = self.ring, self.timeline, self.liveness
         count = timeline.count
         after = count + ring.chunk
-        if not ring.steady or after > liveness.quiet_until or count < self.backlog or session.steady != AUDIO:
+        if not ring.steady or after > liveness.quiet_until or count < self.backlog:
             return None
         pcm = ring.take_one()
         if pcm is None:
             return None
+        if session.steady != AUDIO:
+            session.step(AUDIO)
         liveness.accepted = count
         timeline.count = after
         self.ledger.unique += ring.chunk
@@ -108,13 +110,7 @@ class Sender:
             samples = len(pcm) // SAMPLE_BYTES
             timeline.count = count + samples
             self.ledger.unique += samples
-            if samples == chunk:
-                actions.append(encode_audio(pcm))
-                room -= 1
-                if most > 1:  # and there was no more
-                    break
-            else:
-                room -= self._append(actions, pcm)
+            room -= self._append(actions, pcm)
         return room
 
     def _take_special(self, actions: list[Action], room: int, most: int, session: Machine[SessionState]) -> int:
