@@ -100,7 +100,9 @@ def test_a_stream_is_recorded_while_it_is_transcribed(
     header, *rest = steps_of(out)
     assert (header["name"], header["role"]) == ("call", "client")
     assert rest[0]["at"] == 0.0
-    assert [step["call"] for step in rest if "call" in step][:2] == ["start", "transport_opened"]
+    calls = [step["call"] for step in rest if "call" in step]
+    assert calls[0] == "start"
+    assert "transport_opened" in calls[1:3]  # a clip may be read to its end sooner
     assert last(rest, "link_state") == "done"
     assert " ".join(texts_of([header, *rest])).split() == printed.split()
     assert sum(len(step["audio"]["hex"]) // 2 * step["audio"]["times"] for step in rest if "audio" in step) == len(
