@@ -30,6 +30,8 @@ if TYPE_CHECKING:
 SAMPLE_BYTES = 2
 """Signed 16-bit mono (PROTOCOL 2.2)."""
 
+_BYTE_ORDERS, _FLOATS = "=<>!", ("e", "f", "d", "g")  # of a buffer's format
+
 SLACK = 1e-3
 """Samples by which a time may miss a position: far above the error of a float, far below anything audible."""
 
@@ -483,11 +485,26 @@ class Timeline:
 
 
 def as_bytes(pcm: Buffer) -> memoryview:
-    """See any contiguous buffer as bytes, so that it can be cut. Raises LocalProtocolError for what is none."""
+    """See any contiguous buffer as bytes, so that it can be cut.
+
+    Raises LocalProtocolError for what is none, and for floats, which would be noise.
+    """
     try:
         view = memoryview(pcm)
-        return view.cast("B") if view.nbytes else memoryview(b"")
     except TypeError as error:
         raise LocalProtocolError(
-            "audio must be a contiguous buffer of 16-bit samples, as bytes or an array", phase="session"
+            "audio must be a buffer of 16-bit samples, as bytes or an array", phase="session"
         ) from error
+    if not view.c_contiguous:
+        raise LocalProtocolError(
+            "audio must be contiguous: copy the samples into an array of their own", phase="session"
+        )
+    if view.format.lstrip(_BYTE_ORDERS) in _FLOATS:
+        raise LocalProtocolError("audio must be 16-bit samples, and not floats: convert them", phase="session")
+    if view.format[0] in _BYTE_ORDERS:  # which no cast takes
+        return memoryview(view.tobytes())
+    return view.cast("B") if view.nbytes else memoryview(b"")
+
+
+def _not_audio(what: str) -> LocalProtocolError:
+    return LocalProtocolError(f"audio must be a contiguous buffer of 16-bit samples, and this {what}", phase="session")

@@ -783,4 +783,6 @@ class Connection(Link):
 
     def _require_input(self, what: str) -> None:
         if self._input_ended or self._link.state is _DONE:
-            raise LocalProtocolError(f"{what} came after the end of input: open a new stream for more", phase="session")
+            raise LocalProtocolError(
+                f"{what} came after the end of the input or the stream: open a new stream for more", phase="session"
+            )

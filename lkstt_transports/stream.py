@@ -191,6 +191,7 @@ class BaseStream(ABC, Generic[LotT]):
 
     def _push_with_care(self, data: Buffer) -> Buffer:
         self._raise_failure()
+        self._spare = 0
         connection, left = self._connection, memoryview(data)
         while len(left) > (room := connection.room):
             connection.send_audio(left[:room], self._now())

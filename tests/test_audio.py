@@ -5,6 +5,7 @@ from __future__ import annotations
 from array import array
 from collections.abc import Iterable
 from copy import deepcopy
+from ctypes import c_double, c_int16
 from typing import Any
 
 import pytest
@@ -623,13 +624,25 @@ def test_positions_and_counts_of_a_session_translate_both_ways() -> None:
     assert timeline.count_of(4000) == 0
 
 
-@pytest.mark.parametrize("pcm", [b"\x01\x02", bytearray(b"\x01\x02"), memoryview(b"\x01\x02"), array("h", [0x0201])])
+SHORTS = (c_int16 * 1)(0x0201)  # whose format has a byte order
+
+
+@pytest.mark.parametrize(
+    "pcm", [b"\x01\x02", bytearray(b"\x01\x02"), memoryview(b"\x01\x02"), array("h", [0x0201]), memoryview(SHORTS)]
+)
 def test_any_contiguous_buffer_is_bytes(pcm: Any) -> None:
     assert as_bytes(pcm) == b"\x01\x02"
     assert len(as_bytes(pcm[:0])) == 0
 
 
-@pytest.mark.parametrize("pcm", ["text", None, 3, memoryview(bytes(8))[::2]])
-def test_anything_else_is_refused(pcm: Any) -> None:
-    with pytest.raises(LocalProtocolError):
+@pytest.mark.parametrize(
+    ("pcm", "cure"),
+    [
+        *(("text", "as bytes or an array"), (None, "as bytes or an array"), (3, "as bytes or an array")),
+        *((memoryview(bytes(8))[::2], "copy the samples"), (array("f", [0.5]), "convert them")),
+        ((c_double * 1)(0.5), "convert them"),
+    ],
+)
+def test_anything_else_is_refused(pcm: Any, cure: str) -> None:
+    with pytest.raises(LocalProtocolError, match=cure):
         as_bytes(pcm)

@@ -159,6 +159,27 @@ def test_pushing_waits_only_for_what_has_no_room() -> None:
     stream._closed()
 
 
+@pytest.mark.parametrize("size", [2, 640, 4097, 6000, 10_000, 16_000, 32_000])
+def test_pushes_of_any_size_wait_instead_of_dropping_however_little_the_socket_takes(size: int) -> None:
+    stream, socket = opened(limits=Limits(audio_buffer=1.0))
+    assert stream._push(bytes(640)) == b""
+    for _ in range(2):
+        socket.stuck = True
+        pushed = 640
+        while not (rest := stream._push(bytes(size))):
+            pushed += size
+            assert pushed <= 64_000
+        for _ in range(3):  # again, and others, or who was cancelled and comes again
+            assert stream._push(rest) == rest
+            assert stream._push(bytes(640)) == bytes(640)
+        socket.stuck = False
+        go_on(stream)
+        assert stream._push(rest) == b""
+    assert stream.stats.audio_dropped == 0.0
+    assert stream.events() == []
+    stream._closed()
+
+
 def test_who_finds_no_room_wakes_nobody_else_who_waits_for_some() -> None:
     stream, socket = opened(limits=Limits(audio_buffer=0.1))
     socket.stuck = True
