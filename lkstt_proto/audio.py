@@ -504,7 +504,3 @@ def as_bytes(pcm: Buffer) -> memoryview:
     if view.format[0] in _BYTE_ORDERS:  # which no cast takes
         return memoryview(view.tobytes())
     return view.cast("B") if view.nbytes else memoryview(b"")
-
-
-def _not_audio(what: str) -> LocalProtocolError:
-    return LocalProtocolError(f"audio must be a contiguous buffer of 16-bit samples, and this {what}", phase="session")
