@@ -47,7 +47,7 @@ def about(setup: Setup) -> dict[str, Any]:
         "python": platform.python_version(),
         "cpu": cpu(),
         "cores": os.cpu_count(),
-        "kernel": platform.release(),
+        "kernel": ".".join(platform.release().split(".")[:2]),
         "counter": "instructions:u of the processor" if setup.hardware else "callgrind",
         "quick": setup.quick,
         "load": os.getloadavg()[0],

@@ -311,7 +311,7 @@ def main() -> None:
     result = {
         "counter": "instructions:u of the processor" if hardware else "callgrind",
         "cpu": cpu(),
-        "kernel": platform.release(),
+        "kernel": ".".join(platform.release().split(".")[:2]),
         "commit": commit(),
         **measure(sides, hardware=hardware),
     }

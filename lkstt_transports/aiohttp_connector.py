@@ -258,27 +258,29 @@ class _AiohttpSocket:
         self._answers: list[Pong] = []  # that came with another one
 
     def send_text(self, data: bytes) -> Awaitable[None]:
-        if self._past_aiohttp is None or len(data) >= VERY_LONG or self._waits():
+        transport = self._free()
+        if transport is None or len(data) >= VERY_LONG:
             return _begun(self._websocket.send_frame(data, WSMsgType.TEXT))
-        self._past_aiohttp.write(_frame(data))
+        transport.write(_frame(data))
         return DONE
 
     def send_texts(self, data: list[bytes]) -> Awaitable[None]:
-        if self._past_aiohttp is None or len(max(data, key=len)) >= VERY_LONG or self._waits():
+        transport = self._free()
+        if transport is None or len(max(data, key=len)) >= VERY_LONG:
             return self._send_each(data)
-        self._past_aiohttp.write(b"".join(map(_frame, data)))
+        transport.write(b"".join(map(_frame, data)))
         return DONE
 
     async def _send_each(self, data: list[bytes]) -> None:
         for text in data:
             await self._websocket.send_frame(text, WSMsgType.TEXT)
 
-    def _waits(self) -> bool:
-        """Whether something waits to be written, and aiohttp knows for how long; or nothing will be any more."""
+    def _free(self) -> asyncio.WriteTransport | None:
+        """Give what takes frames past aiohttp; None where something waits to be written, which aiohttp knows to do."""
         transport = self._past_aiohttp
-        return transport is None or bool(
-            transport.get_write_buffer_size() or self._websocket.closed or transport.is_closing()
-        )
+        if transport is None or transport.get_write_buffer_size():
+            return None
+        return None if self._websocket.closed or transport.is_closing() else transport
 
     def ping(self) -> Awaitable[None]:
         return _begun(self._websocket.ping(self._pings.next()))

@@ -9,7 +9,6 @@ import time
 from abc import ABC, abstractmethod
 from collections import deque
 from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine, Iterator, Mapping
-from itertools import takewhile
 from math import inf, nan
 from typing import TYPE_CHECKING, Any, ClassVar, Generic, Protocol, Self, TypeVar
 
@@ -393,8 +392,12 @@ class BaseStream(ABC, Generic[LotT]):
 
 def _together(actions: list[Action]) -> list[Action | list[bytes]]:
     """Put the texts that come first into one action."""
-    texts = list(takewhile(lambda action: isinstance(action, bytes), actions))
-    return [texts, *actions[len(texts) :]]  # type: ignore[list-item]  # mypy does not see what takewhile takes
+    texts = []
+    for action in actions:
+        if not isinstance(action, bytes):
+            break
+        texts.append(action)
+    return [texts, *actions[len(texts) :]]
 
 
 class AsyncStream(BaseStream[LotT]):
