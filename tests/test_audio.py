@@ -309,6 +309,21 @@ def test_handed_never_goes_back() -> None:
     assert handed == [((3, 3), 6), ((6, 2), 8)]
 
 
+def test_one_chunk_alone_is_taken_in_fewer_steps() -> None:
+    ring = Ring(chunk=8, capacity=16)
+    ring.push(samples(0, 7))
+    assert ring.take_one() is None
+    ring.push(samples(7, 12))
+    assert ring.take_one() == samples(0, 8)
+    assert (ring.position, ring.handed, ring.unsent) == (8, 8, 4)
+    ring.push(samples(12, 24))
+    assert ring.take_one() is None  # two
+    assert ring.take(2) == samples(8, 24)
+    ring.push(samples(24, 32))
+    assert ring.take_one() is None  # the oldest has to go for it
+    assert ring.take() == samples(24, 32)
+
+
 class RingAgainstLists(RuleBasedStateMachine):
     """Every sample is a number in a list; the ring has to say and do what the lists say."""
 
@@ -365,6 +380,20 @@ class RingAgainstLists(RuleBasedStateMachine):
                 self.marks[-1] = (self.pushed, True)
         elif finalize or self.unsent:
             self.marks.append((self.pushed, finalize))
+
+    @precondition(lambda self: self.ring.steady)
+    @rule()
+    def take_one(self) -> None:
+        twin = deepcopy(self.ring)
+        item = self.ring.take_one()
+        if item is None:  # and nothing has changed
+            assert not self.chunk <= len(self.unsent) < 2 * self.chunk or twin.held > self.capacity * SAMPLE_BYTES
+            return
+        assert item == twin.take()
+        assert len(self.unsent) < 2 * self.chunk
+        self.handed.update(self.unsent[: self.chunk])
+        self.sent += self.unsent[: self.chunk]
+        del self.unsent[: self.chunk]
 
     @rule(most=st.integers(1, 4))
     def take(self, most: int) -> None:

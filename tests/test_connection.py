@@ -2454,6 +2454,14 @@ def test_a_failing_endpointer_is_told_once_and_the_words_go_on() -> None:
     assert diagnostic == Diagnostic("endpointer_failed", "RuntimeError")
 
 
+def test_liveness_stands_still_when_an_endpointers_failure_is_the_event_too_many() -> None:
+    limits = Limits(unread_events=1)
+    stream = up(model="speechmatics/enhanced", endpointer=Every(9, fails_at=1), limits=limits)
+    assert stream.deadline == 3.0
+    stream.send_audio(pcm(0.02), 0.0)
+    assert (stream.readable, stream.deadline) == (False, None)
+
+
 def test_an_endpointer_that_ends_late_only_doubles_the_finalize() -> None:
     stream = up(model="speechmatics/enhanced", endpointer=Every(5))
     stream.send_audio(pcm(0.1), 0.0)

@@ -68,6 +68,48 @@ def test_no_more_than_there_is_room_for() -> None:
     assert take(sending, room=0) == []
 
 
+def test_the_one_ordinary_message_is_told_like_any_other() -> None:
+    sending = sender(0.06)
+    machine = session(SessionState.FINALIZING)
+    message = sending.take_one(machine)
+    assert message is not None
+    assert len(b64decode(json.loads(message)["audio"])) == 2 * CHUNK
+    assert machine.state is SessionState.STREAMING
+    assert (sending.timeline.count, sending.liveness.accepted) == (CHUNK, 0)
+    for messages in (2, 3):
+        sending.ring.push(pcm(0.05))
+        assert sending.take_one(machine)
+        assert (sending.timeline.count, sending.liveness.accepted) == (messages * CHUNK, (messages - 1) * CHUNK)
+    assert machine.steady == "client:input_audio"
+    assert sending.ledger.report() == RecognitionUsage(0.15, 0.0)
+
+
+def test_what_is_not_one_ordinary_message_is_left_to_the_long_way() -> None:
+    machine = session()
+    assert sender(0.04).take_one(machine) is None  # not whole
+    assert sender(0.1).take_one(machine) is None  # two
+    assert sender(0.05, resumed=True).take_one(machine) is None  # one that waits for its pace
+    marked = sender(0.05)
+    marked.ring.mark(marked.ring.pushed, finalize=True)
+    assert marked.take_one(machine) is None
+    for samples in (3 * RATE - CHUNK, 10 * RATE):  # a ping has to follow; so much is ahead already
+        pushed = sender(samples / RATE)
+        take(pushed)
+        if samples == 10 * RATE:
+            pushed.liveness.take_ping(0.0, samples)
+        pushed.ring.push(pcm(0.05))
+        assert pushed.take_one(machine) is None
+
+
+def test_what_is_left_of_a_cut_waits_for_a_whole_message() -> None:
+    sending = sender(0.03)
+    sending.ring.rewind()
+    sending.begin(0.0, resumed=True)
+    assert take(sending) == []
+    sending.ring.push(pcm(0.02))
+    assert take(sending) == [CHUNK]
+
+
 def test_a_finalize_goes_at_its_place_and_audio_streams_on() -> None:
     sending = sender(0.07)
     sending.ring.mark(sending.ring.pushed, finalize=True)
