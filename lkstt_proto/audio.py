@@ -30,7 +30,7 @@ if TYPE_CHECKING:
 SAMPLE_BYTES = 2
 """Signed 16-bit mono (PROTOCOL 2.2)."""
 
-_BYTE_ORDERS, _FLOATS = "=<>!", ("e", "f", "d", "g")  # of a buffer's format
+_BYTE_ORDERS, _FLOATS = "@=<>!", ("e", "f", "d", "g")  # in the format of a buffer
 
 SLACK = 1e-3
 """Samples by which a time may miss a position: far above the error of a float, far below anything audible."""
@@ -501,6 +501,6 @@ def as_bytes(pcm: Buffer) -> memoryview:
         )
     if view.format.lstrip(_BYTE_ORDERS) in _FLOATS:
         raise LocalProtocolError("audio must be 16-bit samples, and not floats: convert them", phase="session")
-    if view.format[0] in _BYTE_ORDERS:  # which no cast takes
+    if len(view.format) > 1:  # it names a byte order, which no cast takes
         return memoryview(view.tobytes())
     return view.cast("B") if view.nbytes else memoryview(b"")

@@ -199,7 +199,7 @@ class Connection(Link):
 
         An odd byte waits for its other half. Beyond ``room`` the oldest unsent audio is dropped and told by
         AudioDropped. Raises LocalProtocolError after ``end_input`` or the stream's end, or for a buffer that is not
-        contiguous.
+        contiguous or holds floats.
         """
         data = pcm if isinstance(pcm, bytes) and self._plain else self._admit(pcm, now)
         if now > self._now:  # as ``_advance``, without the call

@@ -21,6 +21,8 @@ from typing import Any
 from .options import Limits
 from .wirejson import (
     MAX_NESTING,
+    NO_BRACKETS,
+    STEPS,
     WHITESPACE,
     Data,
     NotUsable,
@@ -46,8 +48,6 @@ FIELDS = (
 _LONGEST_NAME = max(map(len, FIELDS))
 _WINDOW = 1 << 14  # bytes that are decoded at a time
 
-_NO_BRACKETS = bytes(byte for byte in range(256) if byte not in b"[]{}")
-_STEPS = bytes.maketrans(b"[{]}", b"\x01\x01\xff\xff")
 _TOO_DEEP = MAX_NESTING - 2  # below the outermost bracket; two more may be out of sight, since ``{[]}`` is taken out
 
 _NO_COMMA = 8 * MAX_NESTING  # more than it takes to open and close as many objects as may be without a comma
@@ -227,13 +227,13 @@ class _Skim:
 
     def _judged(self, outside: bytes) -> tuple[Decoder, str]:
         """Judge what of a window is no text: give what is to decode the window, and the brackets open at its end."""
-        brackets = outside.translate(None, _NO_BRACKETS).replace(b"[]", b"").replace(b"{}", b"")
+        brackets = outside.translate(None, NO_BRACKETS).replace(b"[]", b"").replace(b"{}", b"")
         suspect = numbers_are_suspect(outside)
         weight = outside.count(b",") + 4 * (outside.count(b":") + outside.count(b"[")) + 8 * len(brackets)
         self._weight += 16 * weight if suspect else weight
         if self._weight > self._most:
             raise NotUsable(f"{len(self._raw)} bytes of too many values")
-        steps = memoryview(brackets.translate(_STEPS)).cast("b")
+        steps = memoryview(brackets.translate(STEPS)).cast("b")
         try:
             # From the outermost bracket, which stays open until the end.
             levels = bytes(accumulate(steps, initial=len(self._stack) - 1))
