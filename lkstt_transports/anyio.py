@@ -238,7 +238,7 @@ class STT(AsyncSTT[SpeechStream], _Home):
 
     def _make_stream(self, language: str | None) -> SpeechStream:
         connection = self._make_connection(language, anyio.current_time())
-        return SpeechStream(connection, *self._link)
+        return SpeechStream(connection, *self._way_to_link)
 
     def _begin(self, stream: SpeechStream) -> None:
         self._register(stream)

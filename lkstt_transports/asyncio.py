@@ -205,7 +205,7 @@ class STT(AsyncSTT[SpeechStream]):
     def _make_stream(self, language: str | None) -> SpeechStream:
         # Where no event loop runs there is no clock, and this raises RuntimeError.
         connection = self._make_connection(language, asyncio.get_running_loop().time())
-        return SpeechStream(connection, *self._link)
+        return SpeechStream(connection, *self._way_to_link)
 
     def _begin(self, stream: SpeechStream) -> None:
         self._register(stream)

@@ -257,7 +257,7 @@ class BaseSTT(ABC, Generic[StreamT]):
         return join_finals(events, language or self._options.language)
 
     @property
-    def _link(self) -> tuple[Any, int]:
+    def _way_to_link(self) -> tuple[Any, int]:
         """What opens sockets, one of our own unless it was given, and the bytes of the largest message."""
         if self._connector is None:
             self._connector = self._own_connector = self._connectors()()

@@ -18,7 +18,7 @@ from typing import Any, NamedTuple, Protocol
 
 from lkstt_proto import Request
 from lkstt_transports.common import Received
-from lkstt_transports.websocket import CHUNK, Dialer, WebSocket
+from lkstt_transports.websocket import CHUNK, Dialer, WebSocket, send_waiting
 
 # Seconds before the next address of a host is tried beside one that does not answer (RFC 8305, 5).
 _ATTEMPT_DELAY = 0.25
@@ -74,7 +74,10 @@ class Socket(Protocol):
     """
 
     def send_text(self, data: bytes) -> None:
-        """Begin to send UTF-8 as one text message."""
+        """Begin to send UTF-8 as one text message.
+
+        A socket that has ``send_texts`` as well, for a list of them, gets many at once where there are many.
+        """
 
     def receive(self) -> Opened | Received | None:
         """Go on with all that is under way; give what has come, None when nothing has.
@@ -217,18 +220,11 @@ class _Socket:
             self._write()
 
     def _write(self) -> None:
-        data = self._unsent or self._websocket.take()
         try:
-            while data:
-                sent = self._tcp.send(data)
-                data = memoryview(data)[sent:] if sent < len(data) else self._websocket.take()
-        except BlockingIOError:
-            pass
+            self._unsent = send_waiting(self._tcp, self._websocket, self._unsent)
         except OSError:
             self._broken = True
             raise
-        finally:
-            self._unsent = data
 
 
 class _Dial:

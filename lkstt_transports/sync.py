@@ -328,7 +328,7 @@ class STT(BaseSTT[SpeechStream]):
 
     def _make_stream(self, language: str | None) -> SpeechStream:
         connection = self._make_connection(language, time.monotonic())
-        return SpeechStream(connection, *self._link)
+        return SpeechStream(connection, *self._way_to_link)
 
     def _begin(self, stream: SpeechStream) -> None:
         self._register(stream)

@@ -349,6 +349,18 @@ class WebSocket:
             self._received.append(received)
 
 
+def send_waiting(tcp: socket, websocket: WebSocket, unsent: bytes | memoryview) -> bytes | memoryview:
+    """Send what is left of the last time and all that waits, as much as the socket takes now; give what is left."""
+    data = unsent or websocket.take()
+    try:
+        while data:
+            sent = tcp.send(data)
+            data = memoryview(data)[sent:] if sent < len(data) else websocket.take()
+    except BlockingIOError:
+        return data
+    return b""
+
+
 class TcpSocket(ABC):
     """A ``Socket`` over a TCP socket that never blocks, but for the waiting.
 
@@ -391,15 +403,7 @@ class TcpSocket(ABC):
 
     def _send(self) -> None:
         """Send as much as the socket takes now."""
-        data = self._unsent or self._websocket.take()
-        try:
-            while data:
-                sent = self._tcp.send(data)
-                data = memoryview(data)[sent:] if sent < len(data) else self._websocket.take()
-        except BlockingIOError:
-            pass
-        finally:
-            self._unsent = data
+        self._unsent = send_waiting(self._tcp, self._websocket, self._unsent)
 
     def _take_in(self) -> None:
         """Receive what has come."""
