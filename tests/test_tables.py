@@ -52,8 +52,7 @@ def walk(table: Table[Any], *triggers: str) -> tuple[str, list[StrEnum]]:
 
 
 def row_of(table: Table[Any], state: StrEnum, trigger: str) -> tuple[StrEnum, tuple[StrEnum, ...]] | None:
-    row = table.index.get((state, trigger))
-    return (row.next, row.effects) if row else None
+    return table.moves[state].get(trigger)
 
 
 def test_the_states_are_the_contracts() -> None:
