@@ -84,7 +84,6 @@ class Ring:
         "_capacity",
         "_due",
         "_forgotten",
-        "_full",
         "_jumped",
         "_keep",
         "_later",
@@ -93,20 +92,24 @@ class Ring:
         "_run",
         "_sent",
         "_size",
-        "_tail",
-        "_wanted",
         "acknowledged",
         "chunk",
+        "full",
         "handed",
         "position",
         "steady",
+        "tail",
+        "wanted",
     )
 
+    tail: bytearray
+    """Where pushed audio goes."""
     # Thresholds, all of them lengths of a run in bytes.
-    _wanted: int  # of the run, where ``take`` gives a chunk; 0 where a mark or a gap is near, and it looks closer
+    wanted: int
+    """Of the run, where ``take`` gives a chunk; 0 where a mark or a gap is near, and it looks closer."""
+    full: int
+    """Of the tail, above which there may be more than there is room for."""
     _keep: int  # of what is sent of the run, above which sent audio leaves the ring
-    _full: int  # of the tail, above which something may have to be dropped
-    _tail: bytearray  # where pushed audio goes
 
     def __init__(self, *, chunk: int, capacity: int) -> None:
         self.chunk = chunk
@@ -185,11 +188,22 @@ class Ring:
 
         Return None as long as there is nothing to take, otherwise what was dropped to make room.
         """
-        tail = self._tail
+        tail = self.tail
         tail += pcm
-        if len(tail) < self._wanted:
-            return None
-        return self._make_room() if len(tail) > self._full else ()
+        return None if len(tail) < self.wanted else self.make_room()
+
+    def make_room(self) -> Sequence[Span]:
+        """Drop the oldest unsent audio beyond the capacity, if there is any; return what that was."""
+        return self._drop() if len(self.tail) > self.full else ()
+
+    def give_back(self, most: int) -> bytes:
+        """Take off the newest unsent audio beyond the capacity, at most so many bytes; return it."""
+        excess = min(self._unsent_bytes - (self._capacity + self._rejoined) * SAMPLE_BYTES, most)
+        if excess <= 0:
+            return b""
+        rest = bytes(self.tail[-excess:])
+        del self.tail[-excess:]
+        return rest
 
     def mark(self, position: int, *, finalize: bool) -> None:
         """Let no chunk cross ``position``; with ``finalize``, have ``session.finalize`` sent there."""
@@ -206,7 +220,7 @@ class Ring:
     @property
     def ready(self) -> bool:
         """Whether ``take`` has something to give."""
-        return len(self._run.pcm) >= self._wanted
+        return len(self._run.pcm) >= self.wanted
 
     def take(self, most: int = 1) -> bytearray | Mark | None:
         """The next thing to send: a mark that is due, audio, or None while a chunk is filling.
@@ -218,14 +232,14 @@ class Ring:
 
     def take_steadily(self, most: int) -> bytearray | None:
         """As ``take`` where the ring is ``steady``, which it is as a rule."""
-        size, tail = self._size, self._tail
-        start = self._wanted - size
+        size, tail = self._size, self.tail
+        start = self.wanted - size
         chunks = min(most, (len(tail) - start) // size)
         if chunks <= 0:
             return None
         end = start + chunks * size
         pcm = tail[start:end]
-        self._wanted = end + size
+        self.wanted = end + size
         self.position = self.handed = self.position + chunks * self.chunk
         if end > self._keep:
             self._forget()
@@ -233,10 +247,10 @@ class Ring:
 
     def take_one(self) -> bytearray | None:
         """As ``take_steadily`` where there is one chunk and no more, which is the case as a rule; None otherwise."""
-        size, end, tail = self._size, self._wanted, self._tail
+        size, end, tail = self._size, self.wanted, self.tail
         if not 0 <= len(tail) - end < size or end > self._keep:
             return None
-        self._wanted = end + size
+        self.wanted = end + size
         self.position = self.handed = self.position + self.chunk
         return tail[end - size : end]
 
@@ -310,8 +324,7 @@ class Ring:
         self.position = self._run.start
         self._jumped = True
 
-    def _make_room(self) -> Sequence[Span]:
-        """Drop the oldest unsent audio beyond the capacity."""
+    def _drop(self) -> Sequence[Span]:
         excess = self.unsent - self._capacity - self._rejoined
         spans = []
         while excess > 0:
@@ -366,19 +379,19 @@ class Ring:
             due -= 1
         self._due = due
         sent = (position - run.start) * SAMPLE_BYTES
-        self._wanted = 0 if self._later or due < len(marks) else sent + self._size
+        self.wanted = 0 if self._later or due < len(marks) else sent + self._size
         again = position < self.handed or self._rejoined
-        self.steady = not (again or self._jumped) and self._wanted > 0
+        self.steady = not (again or self._jumped) and self.wanted > 0
         self._keep = self._capacity * SAMPLE_BYTES
         if self._sent:
             self._keep -= sum(len(earlier.pcm) for earlier in self._sent)
-        self._tail = run.pcm
+        self.tail = run.pcm
         before = -sent
         if self._later:
-            self._tail = self._later[-1].pcm
-            before = self._unsent_bytes - len(self._tail)
+            self.tail = self._later[-1].pcm
+            before = self._unsent_bytes - len(self.tail)
         # Right until audio is acknowledged; to send some only makes it too low, and then nothing is found to drop.
-        self._full = (self._capacity + self._rejoined) * SAMPLE_BYTES + 1 - before
+        self.full = (self._capacity + self._rejoined) * SAMPLE_BYTES + 1 - before
 
 
 @frozen
@@ -436,21 +449,8 @@ class Timeline:
 
     def span(self, start: float, end: float) -> tuple[float, float, int]:
         """Stream times of a stretch of session time, and the last position that its end covers whole."""
-        shift = self.shift
-        if shift is None:
-            begins, ends = self.start(start), self.end(end)
-        else:  # the same, at a quarter of the cost
-            latest = (self.count + self.offset) / self.rate
-            begins = start + shift
-            ends = end + shift
-            if begins > latest:
-                begins = latest
-            if ends > latest:
-                ends = latest
-        position = int(ends * self.rate + SLACK)
-        if ends < begins:
-            ends = begins
-        return begins, ends, position
+        begins, ends = self.start(start), self.end(end)
+        return begins, max(begins, ends), int(ends * self.rate + SLACK)
 
     def count_of(self, position: int) -> int:
         """How many samples were sent on this session up to ``position``, which lies in one of its pieces."""

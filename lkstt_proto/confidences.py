@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from typing import Any, Protocol, TypeVar
+from collections.abc import Callable, Iterable, Iterator
+from typing import TypeVar
 
+from .events import SpeechEvent
 from .masking import SHOWN_CHARACTERS, hidden_characters, safe_text
 from .secrecy import Secret
 
@@ -16,43 +17,22 @@ _PLAIN_MODULES = ("builtins", "ssl", "socket")
 _FINALS = 16  # that a gateway may still speak of
 
 
-class Speaker(Protocol):
-    """Somebody who may have a name."""
-
-    @property
-    def speaker_id(self) -> str | None: ...
-
-
-class Heard(Speaker, Protocol):
-    """What is asked of a transcript."""
-
-    @property
-    def text(self) -> str: ...
-
-    @property
-    def words(self) -> Sequence[Speaker]: ...
-
-    @property
-    def metadata(self) -> Mapping[str, Any] | None: ...
-
-
 class Confidences:
     """Kept by a stream for as long as it lives."""
 
-    __slots__ = ("_credentials", "_finals", "_newest", "_options")
+    __slots__ = ("_credentials", "_finals", "_options", "newest")
 
     def __init__(self, credentials: Iterable[Secret | str | None], options: Callable[[], object]) -> None:
         """Take the credentials, and what gives the provider options of the moment: keyterms and prompts are content."""
         self._credentials = [credential for credential in credentials if credential]
         self._options = options
-        self._finals: deque[Heard] = deque(maxlen=_FINALS)
-        self._newest: Heard | None = None
+        self._finals: deque[SpeechEvent] = deque(maxlen=_FINALS)
+        self.newest: SpeechEvent | None = None
+        """The last transcript of any kind: set by whoever hears it."""
 
-    def hear(self, heard: Heard, *, final: bool) -> None:
-        """Remember a transcript, for a while."""
-        self._newest = heard
-        if final:
-            self._finals.append(heard)
+    def hear_final(self, final: SpeechEvent) -> None:
+        """Remember a final, for a while."""
+        self._finals.append(final)
 
     def safe(self, text: str, limit: int = 300) -> str:
         """Make a server's text fit for a message, as `safe_text` does."""
@@ -90,10 +70,10 @@ class Confidences:
 
     def _said(self) -> list[str]:
         said = list(_texts(self._options()))
-        for heard in (*self._finals, self._newest):
-            if heard is not None:
-                speakers = {speaker.speaker_id for speaker in (heard, *heard.words)}
-                said += [heard.text, *(name for name in speakers if name is not None), *_texts(heard.metadata)]
+        for heard in (*self._finals, self.newest):
+            for data in () if heard is None else heard.alternatives:
+                speakers = {data.speaker_id, *(word.speaker_id for word in data.words)}
+                said += [data.text, *(name for name in speakers if name is not None), *_texts(data.metadata)]
         return said
 
 

@@ -12,7 +12,7 @@ Audio is kept as samples and encoded when it is taken, so that a slow socket hol
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sized
+from collections.abc import Callable, Mapping, Sequence, Sized
 from enum import StrEnum
 from typing import TYPE_CHECKING, Any, ClassVar, cast
 
@@ -45,14 +45,15 @@ from .hearing import Hearing
 from .link import ABORT, Link
 from .machine import MissingRow
 from .messages import (
-    TRANSCRIPT_TRIGGERS,
     ErrorMessage,
+    KnownMessage,
     ServerMessage,
     SessionCreatedMessage,
     StartOfSpeech,
     Transcript,
     TranscriptKind,
     Unrecognized,
+    decode_server,
 )
 from .options import Limits, RetryPolicy, STTOptions
 from .peer import BATCH, Timer
@@ -62,7 +63,7 @@ from .sender import EPSILON, Sender
 from .settings import UNCHANGED, Unchanged
 from .stats import Counters, Stats
 from .tables import LinkEffect, LinkState, SessionEffect
-from .transcripts import decode_server
+from .transcripts import decode_ordinary
 from .turn import Turn
 from .unread import Unread
 from .wirejson import NotUsable
@@ -194,26 +195,34 @@ class Connection(Link):
         self._step_link("start")
         self._look()
 
-    def send_audio(self, pcm: Buffer, now: float) -> None:
+    def send_audio(self, pcm: Buffer, now: float, drop: bool = True) -> Buffer | None:
         """Push signed 16-bit little-endian mono audio at ``options.sample_rate``, of any length.
 
         An odd byte waits for its other half. Beyond ``room`` the oldest unsent audio is dropped and told by
-        AudioDropped. Raises LocalProtocolError after ``end_input`` or the stream's end, or for a buffer that is not
-        contiguous or holds floats.
+        AudioDropped; or, with ``drop`` false, what there is no room for is given back, empty where there is for all.
+        None means that this only added to a message which is not full yet: there is nothing new to take.
+
+        Raises LocalProtocolError after ``end_input`` or the stream's end, or for a buffer that is not contiguous or
+        holds floats.
         """
-        data = pcm if isinstance(pcm, bytes) and self._plain else self._admit(pcm, now)
+        if not (self._plain and type(pcm) is bytes):
+            return self._send_with_care(pcm, now, drop)
         if now > self._now:  # as ``_advance``, without the call
             self._now = now
-        dropped = self._ring.push(data)
-        if dropped is None:
-            return
-        if dropped:
-            for span in dropped:
-                self._tell_dropped(span, "overflow")
-            if self._unread.full:
-                self._arm_liveness()
+        ring = self._ring
+        tail = ring.tail
+        tail += pcm  # as ``Ring.push``, without the call
+        if len(tail) < ring.wanted:
+            return None if pcm else pcm
+        rest = b""
+        if len(tail) > ring.full:
+            if drop:
+                self._tell_overflow(ring.make_room())
+            else:
+                rest = ring.give_back(len(pcm))
         if not self.pending and self._link.state is _UP:
             self.pending = self._sender.may_send(self._now)
+        return rest
 
     def flush(self, now: float) -> None:
         """Have the audio pushed so far sent without waiting for a full message (PROTOCOL 2.2).
@@ -583,10 +592,12 @@ class Connection(Link):
             self._hearing.hears_onsets = True
             self._step_turn(message.trigger)
             return
-        self._confidences.hear(message, final=message.kind is _FINAL)
         trigger, event, problems, acknowledged = self._hearing.hear(
             message, self._now, self._settings.language or "", self._session_id or ""
         )
+        self._confidences.newest = event
+        if message.kind is _FINAL:
+            self._confidences.hear_final(event)
         if problems:
             self._diagnose("invalid_field", ", ".join(problems))
         if acknowledged:
@@ -699,24 +710,28 @@ class Connection(Link):
 
     def _receive(self, data: str | bytes | bytearray | memoryview) -> None:
         self._counters.messages_received += 1
+        message: KnownMessage | None = decode_ordinary(data, self._limits) or self._decode(data)
+        if message is None:
+            return
+        try:
+            for effect in self._session.step(message.trigger):  # as ``_listen``, without the call
+                self._HEARD[effect](self, message)
+        except MissingRow as missing:
+            self._diagnose("unexpected_message", str(missing))
+
+    def _decode(self, data: str | bytes | bytearray | memoryview) -> KnownMessage | None:
+        """Decode what is not as it ordinarily is; None, and a Diagnostic, for what means nothing here."""
         try:
             message = decode_server(data, self._limits)
         except NotUsable as problem:
             self._diagnose("invalid_message", problem.reason)
-            return
-        if isinstance(message, Transcript):
-            trigger = TRANSCRIPT_TRIGGERS[message.kind]  # as its property, at half of the cost
-        elif isinstance(message, Unrecognized):
+            return None
+        if isinstance(message, Unrecognized):
             self._diagnose("unknown_type", f"type of {message.type_length} characters")
-            return
-        else:
-            trigger = message.trigger
-            if message.problems:
-                self._diagnose("invalid_field", ", ".join(message.problems))
-        try:
-            self._listen(trigger, message)
-        except MissingRow as missing:
-            self._diagnose("unexpected_message", str(missing))
+            return None
+        if message.problems and not isinstance(message, Transcript):  # of which more may be found later
+            self._diagnose("invalid_field", ", ".join(message.problems))
+        return message
 
     def _after_inbound(self) -> None:
         self._arm_liveness()
@@ -764,22 +779,40 @@ class Connection(Link):
         self._counters.diagnostics += 1
         self._tell(Diagnostic(kind, detail))
 
-    def _admit(self, pcm: Buffer, now: float) -> bytes | memoryview:
-        """Give audio as bytes, once an endpointer has heard it. Raises LocalProtocolError where none may come."""
-        data = pcm if isinstance(pcm, bytes) else as_bytes(pcm)
+    def _send_with_care(self, pcm: Buffer, now: float, drop: bool) -> Buffer | None:
+        """Do as ``send_audio`` does, with any buffer, for an endpointer, and where nothing may come any more."""
+        data = as_bytes(pcm)
+        rest: Buffer = b""
         self._require_input("audio")
         self._advance(now)
-        endpointing = self._endpointing
-        if endpointing is not None:
-            for position in endpointing.push(data):
-                self._ring.mark(position, finalize=True)
-            if endpointing.failure is not None:
-                self._diagnose("endpointer_failed", type(endpointing.failure).__name__)
-                self._endpointing = None
-                self._plain = True
-                if self._unread.full:
-                    self._arm_liveness()
-        return data
+        plain = self._plain
+        if not drop:
+            room = self._ring.room
+            data, rest = data[:room], data[room:]
+        if self._endpointing is not None:
+            self._hear_for_endpoints(self._endpointing, data)
+        dropped = self._ring.push(data)
+        if dropped is None and plain and data:
+            return None
+        self._tell_overflow(dropped or ())
+        self._look()
+        return rest
+
+    def _hear_for_endpoints(self, endpointing: Endpointing, data: memoryview) -> None:
+        for position in endpointing.push(data):
+            self._ring.mark(position, finalize=True)
+        if endpointing.failure is not None:
+            self._diagnose("endpointer_failed", type(endpointing.failure).__name__)
+            self._endpointing = None
+            self._plain = True
+            if self._unread.full:
+                self._arm_liveness()
+
+    def _tell_overflow(self, dropped: Sequence[Span]) -> None:
+        for span in dropped:
+            self._tell_dropped(span, "overflow")
+        if dropped and self._unread.full:
+            self._arm_liveness()
 
     def _require_input(self, what: str) -> None:
         if self._input_ended or self._link.state is _DONE:

@@ -64,7 +64,9 @@ class Drain:
     def interim_came(self, text: str, now: float) -> None:
         """An interim or preflight came; empty or repeated text extends nothing."""
         if text and text != self._text:
-            self._news(text, now)
+            self._text = text
+            self._text_at = now
+            self.fruitful = True
 
     def final_came(self, text: str, now: float) -> None:
         """A final came; it answers whatever its text, and what it says is news even if an interim said it before."""
@@ -73,7 +75,8 @@ class Drain:
             self.answered = True
             self.latency = now - self.finalize_at
         if text:
-            self._news(text, now)
+            self._text = ""  # what a final says is news even if an interim said it
+            self.interim_came(text, now)
 
     @property
     def acknowledged(self) -> bool:
@@ -101,8 +104,3 @@ class Drain:
         if acknowledged or self.answered:
             return since + SETTLED
         return since + self.limits.quiet
-
-    def _news(self, text: str, now: float) -> None:
-        self._text = text
-        self._text_at = now
-        self.fruitful = True

@@ -39,9 +39,19 @@ SESSION_FINALIZED = encode_json({"type": "session.finalized"})
 SESSION_CLOSED = encode_json({"type": "session.closed"})
 
 
+_AUDIO, _END = b'{"type":"input_audio","audio":"', b'"}'
+_join = b"".join
+
+
 def encode_audio(pcm: Buffer) -> bytes:
     """Encode ``input_audio`` (PROTOCOL 2.2)."""
-    return b"".join((b'{"type":"input_audio","audio":"', encode_base64(pcm), b'"}'))
+    return _join((_AUDIO, encode_base64(pcm), _END))
+
+
+def encode_pieces(pcm: Buffer, size: int) -> list[bytes]:
+    """Encode an ``input_audio`` for each ``size`` bytes, the last one for what is left."""
+    with memoryview(pcm) as view:
+        return [_join((_AUDIO, encode_base64(view[start : start + size]), _END)) for start in range(0, len(view), size)]
 
 
 def encode_session_create(body: Mapping[str, Any]) -> bytes:

@@ -20,7 +20,7 @@ from __future__ import annotations
 
 import re
 from itertools import count
-from typing import Any, NamedTuple
+from typing import Any
 
 from .options import Limits
 
@@ -96,26 +96,18 @@ def read_confidence(value: Any, default: float, name: str, problems: Problems) -
     return default
 
 
-class Word(NamedTuple):
-    """One word of a transcript; times in seconds since the session's first sample."""
+Word = tuple[str, float | None, float | None, float, str | None]
+"""One word of a transcript: its text, start, end, confidence and speaker.
 
-    text: str
-    start: float | None
-    """None when absent or unusable."""
-    end: float | None
-    """None when absent or unusable; may come before ``start``."""
-    confidence: float
-    """0 to 1; 0 when absent."""
-    speaker_id: str | None
-
-    def __repr__(self) -> str:
-        return f"<Word of {len(self.text)} characters>"  # what was said is not for logs
+Start and end are seconds since the session's first sample, None when absent or unusable; the end may come before the
+start. Confidence is 0 to 1, 0 when absent. A plain tuple: the cheapest thing to make and to take apart.
+"""
 
 
 def read_word(item: dict[str, Any], limits: Limits, problems: Problems) -> Word:
     """Read one word of any kind: the long way, which says what is right."""
     get = item.get
-    return Word(
+    return (
         read_text(get("word"), limits.text, "words", problems),
         read_seconds(get("start"), "words", problems),
         read_seconds(get("end"), "words", problems),
@@ -124,7 +116,6 @@ def read_word(item: dict[str, Any], limits: Limits, problems: Problems) -> Word:
     )
 
 
-_new_tuple = tuple.__new__
 _USUAL = 4  # fields that nearly every word has
 
 
@@ -135,7 +126,7 @@ def read_words(items: list[Any], limits: Limits, problems: Problems) -> tuple[Wo
         return ()
     text_limit = limits.text
     name_limit = limits.name
-    words = []
+    words: list[Word] = []
     for item in items:
         try:
             text, start, end, confidence = item["word"], item["start"], item["end"], item["confidence"]
@@ -161,8 +152,7 @@ def read_words(items: list[Any], limits: Limits, problems: Problems) -> tuple[Wo
                 or (type(speaker_id) is str and 0 < len(speaker_id) <= name_limit and speaker_id.isprintable())
             )
         ):
-            # As Word(...), at half of the cost.
-            words.append(_new_tuple(Word, (text, start, end, confidence, speaker_id)))
+            words.append((text, start, end, confidence, speaker_id))
         else:
             words.append(read_word(item, limits, problems))
     return tuple(words)

@@ -59,7 +59,9 @@ class Hearing:
         final = kind is _FINAL
         data, end, problems = self._reader.read(message, final, ring.acknowledged / rate, language)
         if end is not None:
-            sender.liveness.transcribed(sender.timeline.count_of(end), now)
+            timeline = sender.timeline
+            count = timeline.count_of(end) if timeline.shift is None else end - timeline.offset  # as it would give
+            sender.liveness.transcribed(count, now)
         text = message.text
         acknowledged = False
         trigger, event_type = _MEANINGS[kind]

@@ -149,9 +149,8 @@ class ErrorMessage(_Message):
     session_id: str | None = None
 
 
-ServerMessage = (
-    Transcript | StartOfSpeech | SessionCreatedMessage | SessionFinalized | SessionClosed | ErrorMessage | Unrecognized
-)
+KnownMessage = Transcript | StartOfSpeech | SessionCreatedMessage | SessionFinalized | SessionClosed | ErrorMessage
+ServerMessage = KnownMessage | Unrecognized
 
 
 # What a gateway receives.

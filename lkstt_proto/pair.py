@@ -65,11 +65,11 @@ class Session:
     def now(self) -> float:
         return self.pair.now
 
-    def later(self, seconds: float, act: Callable[[], None]) -> None:
+    def later(self, seconds: float, act: Callable[[], object]) -> None:
         """Have the application do something after a while, if the transport is still there."""
         self.pair.at(self.now + seconds, lambda: self.do(act))
 
-    def do(self, act: Callable[[], None]) -> None:
+    def do(self, act: Callable[[], object]) -> None:
         """Do something at the gateway and carry out what follows; nothing once the transport is gone."""
         if self.alive:
             act()
@@ -131,17 +131,17 @@ class Pair:
         self._latency = latency
         self._speed = speed
         self._order = count()
-        self._agenda: list[tuple[float, int, Callable[[], None]]] = []
+        self._agenda: list[tuple[float, int, Callable[[], object]]] = []
         self._inbox: list[tuple[Session, bytes]] = []  # arrived, while the client was not readable
         self._dial: Connect | None = None  # under way
 
     # What a test does.
 
-    def at(self, time: float, act: Callable[[], None]) -> None:
+    def at(self, time: float, act: Callable[[], object]) -> None:
         """Have ``act`` called at a time."""
         heappush(self._agenda, (max(time, self.now), next(self._order), act))
 
-    def wish(self, act: Callable[[], None]) -> None:
+    def wish(self, act: Callable[[], object]) -> None:
         """Do something to the connection and carry out what follows."""
         act()
         self.settle()
@@ -297,7 +297,7 @@ class Pair:
     def _refused(self, **facts: Any) -> None:
         self.wish(lambda: self.connection.transport_closed(self.now, **facts))
 
-    def _travel(self, session: Session, arrive: Callable[[], None]) -> None:
+    def _travel(self, session: Session, arrive: Callable[[], object]) -> None:
         def arrived() -> None:
             if session.alive and not session.stalled:
                 arrive()

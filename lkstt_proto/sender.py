@@ -10,7 +10,7 @@ from attrs import define, field
 
 from .actions import Action
 from .audio import SAMPLE_BYTES, Mark, Ring, Timeline
-from .encoding import FINALIZE, encode_audio
+from .encoding import FINALIZE, encode_audio, encode_pieces
 from .ledger import Ledger
 from .liveness import Liveness
 from .machine import Machine
@@ -135,9 +135,9 @@ class Sender:
 
     def _append(self, actions: list[Action], pcm: bytearray) -> int:
         """Append the messages that hold ``pcm``; return how many."""
-        before, size = len(actions), self.ring.chunk * SAMPLE_BYTES
-        actions.extend(encode_audio(pcm[start : start + size]) for start in range(0, len(pcm), size))
-        return len(actions) - before
+        messages = encode_pieces(pcm, self.ring.chunk * SAMPLE_BYTES)
+        actions += messages
+        return len(messages)
 
     def _due(self, count: int) -> float:
         return self._opened_at + count / (self.limits.replay_pace * self.rate)

@@ -5,7 +5,9 @@ Whatever the gateway says, ``0 <= start <= end <= audio sent`` holds for what co
 
 from __future__ import annotations
 
-from .audio import Timeline
+from typing import Any, cast
+
+from .audio import SLACK, Timeline
 from .catalogue import ModelInfo
 from .events import SpeechData, TimedWord
 from .fields import Word
@@ -48,15 +50,15 @@ class Reader:
         ``since`` is the acknowledged stream time in seconds, where a transcript without times of its own begins.
         ``language`` is the stream's, for a transcript that names none.
         """
-        # All at once: to get them one by one by their names costs four times as much.
-        _, text, code, start, duration, confidence, words, speaker_id, metadata, _, _, problems = message
         timeline = self._timeline
         count, rate = timeline.count, timeline.rate
-        start_time = end_time = (count + timeline.offset) / rate
+        latest = start_time = end_time = (count + timeline.offset) / rate
         end = None
+        problems = message.problems
+        duration = message.duration
         if duration and self._trusted:
             sent = count / rate
-            session_start = start or 0.0
+            session_start = message.start or 0.0
             if session_start > sent + TOLERANCE:
                 problems = (*problems, "start")
                 session_start = 0.0
@@ -67,24 +69,37 @@ class Reader:
                 session_end = sent
             # A start that had to be mended says nothing of the gateway's clock.
             if not final or "start" in problems or self._follows(session_start, session_end):
-                start_time, end_time, end = timeline.span(session_start, session_end)
+                shift = timeline.shift
+                if shift is None:
+                    start_time, end_time, end = timeline.span(session_start, session_end)
+                else:  # the same, at a quarter of the cost
+                    start_time = session_start + shift
+                    end_time = session_end + shift
+                    if end_time > latest:
+                        end_time = latest
+                    if start_time > end_time:
+                        start_time = end_time
+                    end = int(end_time * rate + SLACK)
         if end is None:
             start_time = min(since, end_time)
+        code = message.language
         if code != self._code:
             self._code = code
             self._language = self._info.language(code) if code else ""
-        # As SpeechData(...), at half of the cost.
+        words = message.words
+        # As SpeechData(...), at half of the cost. To add zero makes -0.0 plain, which the short way of decoding lets
+        # through; here and below.
         data = _new_tuple(
             SpeechData,
             (
                 self._language or language or DEFAULT_LANGUAGE,
-                text,
+                message.text,
                 start_time,
                 end_time,
-                confidence,
-                speaker_id,
-                self._words(words, start_time) if words else (),
-                metadata,
+                message.confidence + 0.0,
+                message.speaker_id,
+                self._words(words, start_time, latest) if words else (),
+                message.metadata or None,
             ),
         )
         return data, end, problems
@@ -101,25 +116,34 @@ class Reader:
             self._last_start, self._last_end = start, end
         return self._trusted
 
-    def _words(self, words: tuple[Word, ...], segment_start: float) -> tuple[TimedWord, ...]:
-        timeline = self._timeline
-        count, rate, shift = timeline.count, timeline.rate, timeline.shift
-        sent = count / rate + TOLERANCE if self._trusted else -1.0
-        latest = (count + timeline.offset) / rate
+    def _words(self, words: tuple[Word, ...], segment_start: float, latest: float) -> tuple[TimedWord, ...]:
+        shift = self._timeline.shift
+        place = self._place
         timed = []
-        for word in words:
-            start, end = word.start, word.end
-            if start is None or end is None or not start <= end <= sent:
-                begins = ends = segment_start
-            elif shift is None:
-                begins, ends, _ = timeline.span(start + 0.0, end + 0.0)
-            else:
-                begins = start + shift
-                ends = end + shift
-                if ends > latest:
-                    begins = min(begins, latest)
-                    ends = latest
-            # As TimedWord(...), at half of the cost.
-            # To add zero makes -0.0 plain, which the short way of decoding lets through.
-            timed.append(_new_tuple(TimedWord, (word.text, begins, ends, word.confidence + 0.0, word.speaker_id)))
+        if shift is None or not self._trusted:
+            shift, latest = 0.0, -1.0  # none is as it ordinarily is
+        # As TimedWord(...), at half of the cost.
+        if type(words[0]) is tuple:
+            for text, start, end, confidence, speaker_id in words:
+                if start is not None and end is not None and start <= end and (ends := end + shift) <= latest:
+                    begins = start + shift
+                else:
+                    begins, ends = place(start, end, segment_start)
+                timed.append(_new_tuple(TimedWord, (text, begins, ends, confidence, speaker_id)))
+        else:  # of the short way
+            for word in cast("Any", words):
+                start, end = word.start, word.end
+                if start <= end and (ends := end + shift) <= latest:
+                    begins = start + shift
+                else:
+                    begins, ends = place(start, end, segment_start)
+                timed.append(_new_tuple(TimedWord, (word.text, begins, ends, word.confidence + 0.0, word.speaker_id)))
         return tuple(timed)
+
+    def _place(self, start: float | None, end: float | None, segment_start: float) -> tuple[float, float]:
+        """Place a word in the stream; where its times say nothing, at its segment's start."""
+        timeline = self._timeline
+        if not self._trusted or start is None or end is None or not start <= end <= timeline.seconds + TOLERANCE:
+            return segment_start, segment_start
+        begins, ends, _ = timeline.span(start + 0.0, end + 0.0)
+        return begins, ends

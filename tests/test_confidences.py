@@ -8,7 +8,7 @@ import pytest
 
 from lkstt_proto.confidences import Confidences
 from lkstt_proto.errors import ConnectError
-from lkstt_proto.messages import Transcript, TranscriptKind, Word
+from lkstt_proto.events import SpeechData, SpeechEvent, SpeechEventType, TimedWord
 from lkstt_proto.secrecy import Secret
 
 OPTIONS = (
@@ -18,8 +18,8 @@ OPTIONS = (
 )
 
 
-def heard(text: str, **fields: Any) -> Transcript:
-    return Transcript(TranscriptKind.FINAL, text, **fields)
+def heard(text: str, **fields: Any) -> SpeechEvent:
+    return SpeechEvent(SpeechEventType.FINAL_TRANSCRIPT, alternatives=(SpeechData("en", text, **fields),))
 
 
 @pytest.fixture
@@ -42,10 +42,9 @@ def test_short_words_of_settings_are_left(confidences: Confidences) -> None:
 
 
 def test_transcripts_are_masked_with_who_spoke_and_what_came_along(confidences: Confidences) -> None:
-    word = Word("beware", 0.0, 1.0, 1.0, "Marvin")
-    confidences.hear(
-        heard("beware of leopards", words=(word,), speaker_id="Slartibartfast", metadata={"topic": "planning office"}),
-        final=True,
+    word = TimedWord("beware", 0.0, 1.0, 1.0, "Marvin")
+    confidences.hear_final(
+        heard("beware of leopards", words=(word,), speaker_id="Slartibartfast", metadata={"topic": "planning office"})
     )
     said = "beware Marvin Slartibartfast planning leopards"
     assert confidences.safe(said) == "*** *** *** *** ***"
@@ -53,10 +52,10 @@ def test_transcripts_are_masked_with_who_spoke_and_what_came_along(confidences: 
 
 def test_the_newest_transcript_and_some_finals_are_remembered(confidences: Confidences) -> None:
     for number in range(20):
-        confidences.hear(heard(f"final{number}x"), final=True)
-    confidences.hear(heard("interim"), final=False)
+        confidences.hear_final(heard(f"final{number}x"))
+    confidences.newest = heard("interim")
     assert confidences.safe("final3x final4x final19x interim") == "final3x *** *** ***"
-    confidences.hear(heard("another"), final=False)
+    confidences.newest = heard("another")
     assert confidences.safe("interim another") == "interim ***"
 
 

@@ -13,7 +13,6 @@ from hypothesis import strategies as st
 
 from lkstt_proto import encoding
 from lkstt_proto.events import SpeechData, TimedWord
-from lkstt_proto.fields import Word
 from lkstt_proto.messages import (
     MAX_CODE,
     Close,
@@ -32,6 +31,7 @@ from lkstt_proto.messages import (
     decode_client,
     decode_server,
 )
+from tests.decoding import Word
 
 from .wire import CONFIDENCE, FINAL, LIMITS, NAME, SECONDS, relaxed
 

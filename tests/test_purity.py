@@ -30,7 +30,7 @@ DEFERRED = {
     "importlib": {"catalogue.py", "language.py", "dialogue.py", "export.py"},
 }
 # Found at import or done without.
-OPTIONAL = {"msgspec": {"speed.py"}, "pybase64": {"speed.py"}}
+OPTIONAL = {"msgspec": {"speed.py", "transcripts.py"}, "pybase64": {"speed.py"}}
 TYPES_ONLY = {"jwt", "typing_extensions"}
 FORBIDDEN_CALLS = {"open", "print", "input", "exec", "eval", "compile", "breakpoint", "__import__"}
 

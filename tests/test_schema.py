@@ -22,6 +22,7 @@ from lkstt_proto.messages import (
 from lkstt_proto.options import Limits
 from lkstt_proto.schema import KINDS, MESSAGES, Field, describe, schema
 from lkstt_proto.wirejson import NotUsable, parse
+from tests.decoding import Word
 
 LIMITS = Limits()
 SCHEMA = schema()
@@ -167,9 +168,7 @@ def test_the_default_is_what_absent_means(sender: str, kind: str, path: tuple[st
 def test_words_have_the_defaults_that_are_told() -> None:
     fields = MESSAGES["gateway"]["final_transcript"].fields["words"].fields
     (word,) = read("gateway", {"type": "final_transcript", "words": [{}]}).words
-    assert [getattr(word, {"word": "text"}.get(name, name)) for name in fields] == [
-        item.default for item in fields.values()
-    ]
+    assert Word(*word)._asdict() == {{"word": "text"}.get(name, name): item.default for name, item in fields.items()}
 
 
 def messages_of(name: str) -> Iterator[tuple[str, bool, Any, str]]:

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+from copy import copy
 from math import isfinite
-from typing import NamedTuple
+from types import SimpleNamespace
+from typing import Any, NamedTuple
 
 import pytest
 from hypothesis import given
@@ -12,9 +14,9 @@ from hypothesis import strategies as st
 from lkstt_proto.audio import Timeline
 from lkstt_proto.catalogue import lookup
 from lkstt_proto.events import SpeechData, TimedWord
-from lkstt_proto.fields import Word
 from lkstt_proto.messages import Transcript, TranscriptKind
 from lkstt_proto.speech import Reader
+from tests.decoding import Word
 
 RATE = 1000
 
@@ -43,7 +45,7 @@ def reader(*runs: tuple[int, int], model: str = "deepgram/nova-3") -> Reader:
 def said(
     start: float | None = None,
     duration: float | None = None,
-    *words: Word,
+    *words: tuple[str, float | None, float | None, float, str | None],
     kind: TranscriptKind = TranscriptKind.FINAL,
     language: str | None = None,
     problems: tuple[str, ...] = (),
@@ -52,15 +54,22 @@ def said(
 
 
 def read(reading: Reader, message: Transcript, *, since: float = 0.0, language: str = "") -> Reading:
-    return Reading(*reading.read(message, message.kind is TranscriptKind.FINAL, since, language))
+    """Read a message, with words of both kinds where the short way of decoding could make them."""
+    other, final = copy(reading), message.kind is TranscriptKind.FINAL
+    ordinary = all(None not in word[1:3] for word in message.words)
+    result = Reading(*reading.read(message, final, since, language))
+    if ordinary:
+        words: Any = tuple(SimpleNamespace(**Word(*word)._asdict()) for word in message.words)
+        assert repr(other.read(message._replace(words=words), final, since, language)) == repr(tuple(result))
+    return result
 
 
 def times(reading: Reading) -> tuple[float, float]:
     return round(reading.data.start_time, 6), round(reading.data.end_time, 6)
 
 
-def word(start: float | None, end: float | None) -> Word:
-    return Word("w", start, end, 0.5, "S1")
+def word(start: float | None, end: float | None) -> tuple[str, float | None, float | None, float, str | None]:
+    return "w", start, end, 0.5, "S1"
 
 
 def test_times_are_shifted_to_the_first_sample_of_the_session() -> None:
@@ -75,8 +84,10 @@ def test_times_are_shifted_to_the_first_sample_of_the_session() -> None:
 
 @pytest.mark.parametrize("runs", [((0, 2000),), ((0, 1000), (5000, 1000))])
 def test_no_zero_is_negative(runs: tuple[tuple[int, int], ...]) -> None:
-    (timed,) = read(reader(*runs), said(0.0, 1.0, Word("w", -0.0, -0.0, -0.0, None))).data.words
-    assert repr(timed[1:4]) == "(0.0, 0.0, 0.0)"
+    word: Any = SimpleNamespace(**Word("w", -0.0, -0.0, -0.0, None)._asdict())
+    message = said(-0.0, 1.0, word, kind=TranscriptKind.INTERIM)._replace(confidence=-0.0)
+    data, _, _ = reader(*runs).read(message, False, 0.0, "")
+    assert repr((data.start_time, data.confidence, data.words[0][1:4])) == "(0.0, 0.0, (0.0, 0.0, 0.0))"
 
 
 def test_a_word_within_the_tolerance_ends_with_the_audio_sent() -> None:

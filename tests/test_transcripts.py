@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import base64
+import importlib
 import json
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -13,10 +15,10 @@ from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from lkstt_proto import messages, transcripts, wirejson
-from lkstt_proto.fields import Word
 from lkstt_proto.messages import Transcript, TranscriptKind
 from lkstt_proto.options import Limits
 from lkstt_proto.wirejson import NotUsable
+from tests.decoding import Word, decode_server, in_full
 
 HOSTILE = Path(__file__).parents[2] / "shared" / "hostile" / "messages.jsonl"
 """A collection of hostile frames that may lie beside the checkout."""
@@ -53,16 +55,10 @@ def plain() -> Iterator[None]:
 
 
 def exact(message: Any) -> object:
-    """What a message holds: all of it, 1 apart from 1.0, and 0.0 from -0.0 where nothing is added to it later."""
+    """What a message holds: all of it, 1 apart from 1.0, and 0.0 from -0.0."""
     if isinstance(message, Transcript):
-        return repr((*message._replace(words=()), *(plain_word(word) for word in message.words)))
+        return repr((*message._replace(words=()), *(tuple(word) for word in message.words)))
     return message
-
-
-def plain_word(word: Any) -> Word:
-    times = (word.start, word.end, word.confidence)
-    start, end, confidence = (value if value is None else value + 0.0 for value in times)
-    return Word(word.text, start, end, confidence, word.speaker_id)
 
 
 def outcome(decode: Any, data: str | bytes, limits: Limits) -> object:
@@ -73,7 +69,7 @@ def outcome(decode: Any, data: str | bytes, limits: Limits) -> object:
 
 
 def agree(data: str | bytes, limits: Limits) -> bool:
-    return outcome(transcripts.decode_server, data, limits) == outcome(messages.decode_server, data, limits)
+    return outcome(decode_server, data, limits) == outcome(messages.decode_server, data, limits)
 
 
 # Objects are written from pairs, so that keys may come twice, and values from literals, so that they may be anything.
@@ -185,7 +181,7 @@ def test_both_ways_read_hostile_frames_alike(plain: None, line: dict[str, Any]) 
 
 def test_an_ordinary_transcript_takes_the_short_way() -> None:
     message = transcripts.decode_ordinary(json.dumps(ORDINARY), Limits())
-    assert exact(message) == exact(
+    assert exact(in_full(message)) == exact(
         Transcript(
             TranscriptKind.FINAL,
             "one two",
@@ -205,7 +201,7 @@ def test_an_ordinary_transcript_takes_the_short_way() -> None:
 def test_what_may_be_absent_may_be_absent_on_the_short_way() -> None:
     text = '{"type":"interim_transcript","transcript":"","start":-0.0,"duration":0,"extra":{}}'
     message = transcripts.decode_ordinary(text, Limits())
-    assert exact(message) == exact(Transcript(TranscriptKind.INTERIM, "", start=0.0, duration=0.0))
+    assert exact(in_full(message)) == exact(Transcript(TranscriptKind.INTERIM, "", start=0.0, duration=0.0))
 
 
 @pytest.mark.parametrize(
@@ -253,6 +249,26 @@ def test_the_limit_counts_bytes_of_utf8() -> None:
 def test_bytes_and_all_without_the_extra_take_the_long_way(monkeypatch: pytest.MonkeyPatch) -> None:
     text = json.dumps(ORDINARY)
     assert transcripts.decode_ordinary(text.encode(), Limits()) is None
-    monkeypatch.setattr(transcripts, "decode_transcript", None)
-    assert transcripts.decode_ordinary(text, Limits()) is None
-    assert transcripts.decode_server(text, Limits()) == messages.decode_server(text, Limits())
+    try:
+        monkeypatch.setitem(sys.modules, "msgspec", None)
+        importlib.reload(transcripts)
+        assert transcripts.decode_ordinary(text, Limits()) is None
+    finally:
+        monkeypatch.undo()
+        importlib.reload(transcripts)
+
+
+@pytest.mark.parametrize("kind", TranscriptKind)
+def test_the_short_way_names_kind_and_trigger(kind: TranscriptKind) -> None:
+    message = transcripts.decode_ordinary(json.dumps({**ORDINARY, "type": f"{kind}_transcript"}), Limits())
+    assert message is not None
+    assert message.kind is kind
+    assert message.trigger == in_full(message).trigger
+
+
+def test_a_decoded_transcript_shows_nothing_of_what_was_said() -> None:
+    message = transcripts.decode_ordinary(json.dumps(ORDINARY), Limits())
+    assert message is not None
+    assert repr((message, message.words)) == (
+        "(<Transcript of 7 characters and 2 words>, (<Word of 3 characters>, <Word of 5 characters>))"
+    )

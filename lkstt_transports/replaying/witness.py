@@ -38,9 +38,9 @@ from lkstt_proto.messages import (
     Transcript,
     TranscriptKind,
     decode_client,
+    decode_server,
 )
 from lkstt_proto.recording import Recorder
-from lkstt_proto.transcripts import decode_server
 from lkstt_proto.wirejson import NotUsable
 
 LONGEST_BYTES = 32 * 2**20
@@ -233,5 +233,6 @@ def _data(message: Transcript) -> SpeechData:
 
 
 def _timed(word: Word, segment_start: float) -> TimedWord:
-    start = segment_start if word.start is None else word.start
-    return TimedWord(word.text, start, start if word.end is None else word.end, word.confidence, word.speaker_id)
+    text, start, end, confidence, speaker_id = word
+    start = segment_start if start is None else start
+    return TimedWord(text, start, start if end is None else end, confidence, speaker_id)

@@ -28,19 +28,17 @@ from lkstt_proto.messages import (
 )
 from lkstt_proto.options import Limits
 from lkstt_proto.wirejson import NotUsable
+from tests.decoding import decode_server
 from tests.soundness import check
 
 Decoder = Callable[[Any, Limits], Any]
 
-DECODERS: dict[str, Decoder] = {"server": transcripts.decode_server, "client": decode_client}
+DECODERS: dict[str, Decoder] = {"server": decode_server, "client": decode_client}
 """By who sends."""
 
 
 EXTRA = [
-    (module, name)
-    for module in (wirejson, transcripts)
-    for name in ("decode_json", "decode_transcript")
-    if hasattr(module, name)
+    (module, name) for module in (wirejson, transcripts) for name in ("decode_json", "_decode") if hasattr(module, name)
 ]
 """Where the ``speed`` extra is used for decoding."""
 
@@ -66,21 +64,11 @@ def replaced(*items: tuple[object, str, object]) -> Iterator[None]:
 
 
 def exact(message: Any) -> str:
-    """All that a message holds: 0.0 apart from -0.0, 1 from 1.0, and what its own repr keeps to itself.
-
-    The numbers of words are an exception: a zero of theirs may be negative until the word is placed in the stream.
-    """
+    """All that a message holds: 0.0 apart from -0.0, 1 from 1.0, and what its own repr keeps to itself."""
     if isinstance(message, Transcript):
-        words = [
-            (word.text, _not_negative(word.start), _not_negative(word.end), word.confidence + 0.0, word.speaker_id)
-            for word in message.words
-        ]
+        words = [tuple(word) for word in message.words]
         return repr((type(message), *message._replace(words=()), words))
     return repr((type(message), attrs.asdict(message)))
-
-
-def _not_negative(zero: float | None) -> float | None:
-    return None if zero is None else zero + 0.0
 
 
 def outcome(decode: Decoder, data: str | bytes, limits: Limits) -> tuple[str, Any]:
@@ -147,13 +135,13 @@ def _wire(message: Any) -> dict[str, Any] | None:
             "confidence": message.confidence,
             "words": [
                 {
-                    "word": word.text,
-                    "start": word.start,
-                    "end": word.end,
-                    "confidence": word.confidence,
-                    "speaker_id": word.speaker_id,
+                    "word": text,
+                    "start": start,
+                    "end": end,
+                    "confidence": confidence,
+                    "speaker_id": speaker_id,
                 }
-                for word in message.words
+                for text, start, end, confidence, speaker_id in message.words
             ],
             "speaker_id": message.speaker_id,
             "extra": message.metadata,

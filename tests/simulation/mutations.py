@@ -73,7 +73,7 @@ def the_rest_of_a_message_is_lost_in_a_cut() -> Any:
 
     def rewind(self: Ring) -> Sequence[Span]:
         capacity, self._capacity = self._capacity, self.unsent - self.unsent % self.chunk - self._rejoined
-        self._make_room()
+        self._drop()
         self._capacity = capacity
         return original(self)
 
@@ -82,13 +82,14 @@ def the_rest_of_a_message_is_lost_in_a_cut() -> Any:
 
 @_mutation
 def the_odd_byte_is_lost() -> Any:
-    original = Ring.push
+    original = Connection.send_audio
 
-    def push(self: Ring, pcm: bytes | memoryview) -> Sequence[Span]:
-        del self._tail[len(self._tail) & ~1 :]
-        return original(self, pcm)
+    def send_audio(self: Connection, *args: Any) -> Any:
+        tail = self._ring.tail
+        del tail[len(tail) & ~1 :]
+        return original(self, *args)
 
-    return _instead(Ring, "push", push)
+    return _instead(Connection, "send_audio", send_audio)
 
 
 @_mutation
@@ -516,7 +517,7 @@ def what_goes_again_is_taken_for_new() -> Any:
 
     def settle(self: Ring) -> None:
         original(self)
-        self.steady = self._wanted > 0
+        self.steady = self.wanted > 0
 
     return _instead(Ring, "_settle", settle)
 
