@@ -248,9 +248,10 @@ class Ring:
     def take_one(self) -> bytearray | None:
         """As ``take_steadily`` where there is one chunk and no more, which is the case as a rule; None otherwise."""
         size, end, tail = self._size, self.wanted, self.tail
-        if not 0 <= len(tail) - end < size or end > self._keep:
+        after = end + size
+        if not end <= len(tail) < after or end > self._keep:
             return None
-        self.wanted = end + size
+        self.wanted = after
         self.position = self.handed = self.position + self.chunk
         return tail[end - size : end]
 

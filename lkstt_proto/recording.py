@@ -9,13 +9,13 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Mapping
-from typing import Any
+from typing import TYPE_CHECKING, Any, cast
 
 import attrs
 from attrs import define, field
 
 from .actions import Action
-from .audio import SAMPLE_BYTES
+from .audio import SAMPLE_BYTES, as_bytes
 from .connection import Connection
 from .dialogue import CALLS, INPUTS, METHODS, VERSION, audio_json, error_json
 from .endpointing import Endpointer
@@ -27,6 +27,9 @@ from .peer import BATCH
 from .replay import complete
 from .settings import UNCHANGED
 from .wirejson import NotUsable, parse
+
+if TYPE_CHECKING:
+    from typing_extensions import Buffer
 
 _KINDS = {method: kind for kind, method in METHODS.items()}
 
@@ -136,6 +139,15 @@ class Recorder:
             self._taken = False
 
         return noted
+
+    def send_audio(self, pcm: Buffer, now: float, drop: bool = True) -> Buffer | None:
+        """Push audio to the client's core, and note what it took."""
+        self._settle()
+        rest = cast("Connection", self._core).send_audio(pcm, now, drop)
+        data = as_bytes(pcm)
+        self._steps.append(_step("send_audio", (data[: len(data) - len(as_bytes(rest or b""))], now), {}))
+        self._taken = False
+        return rest
 
     @property
     def pending(self) -> bool:

@@ -22,12 +22,12 @@ ORDINARY_NAME = 256
 
 # Does not look at nesting and size of numbers in ``extra``, nor at what names are made of, and lets -0.0 pass; raises
 # ``REFUSED`` for all that is not as it ordinarily is. None without the extra.
-_decode: Callable[[str | bytes], Any] | None
+decode_transcript: Callable[[str | bytes], Any] | None
 try:
     from msgspec import Meta, Struct
     from msgspec.json import Decoder
 except ImportError:
-    _decode = None
+    decode_transcript = None
 else:
     # What is beyond these bounds may be sound or not: the plain decoder says. Seconds: no stream lasts so long, and an
     # integer with too many digits is larger.
@@ -80,12 +80,12 @@ else:
         kind: ClassVar[TranscriptKind] = TranscriptKind.FINAL
         trigger: ClassVar[str] = TRANSCRIPT_TRIGGERS[kind]
 
-    _decode = Decoder(_Interim | _Preflight | _Final).decode
+    decode_transcript = Decoder(_Interim | _Preflight | _Final).decode
 
 
 def decode_ordinary(data: Data, limits: Limits) -> Transcript | None:
     """Decode a transcript that needs no mending; None for all else, and without the extra."""
-    if _decode is None or type(data) is not str or len(data) > LARGE:
+    if decode_transcript is None or type(data) is not str or len(data) > LARGE:
         return None
     raw: str | bytes = data
     # Then no text in it has anything else, since JSON escapes all other characters that do not print.
@@ -97,7 +97,7 @@ def decode_ordinary(data: Data, limits: Limits) -> Transcript | None:
         size = len(raw)
         if size > limits.text or size > limits.message or size > LARGE:
             return None
-        transcript: Transcript = _decode(raw)
+        transcript: Transcript = decode_transcript(raw)
     except REFUSED:
         return None
     words, extra = transcript.words, transcript.metadata

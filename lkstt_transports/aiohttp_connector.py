@@ -261,14 +261,23 @@ class _AiohttpSocket:
         transport = self._free()
         if transport is None or len(data) >= VERY_LONG:
             return _begun(self._websocket.send_frame(data, WSMsgType.TEXT))
-        transport.write(_frame(data))
+        head, mask = text_head(len(data))
+        body = bytearray(data)
+        websocket_mask(mask, body)
+        transport.write(head + body)
         return DONE
 
     def send_texts(self, data: list[bytes]) -> Awaitable[None]:
         transport = self._free()
         if transport is None or len(max(data, key=len)) >= VERY_LONG:
             return self._send_each(data)
-        transport.write(b"".join(map(_frame, data)))
+        parts: list[bytes | bytearray] = []
+        for text in data:
+            head, mask = text_head(len(text))
+            body = bytearray(text)
+            websocket_mask(mask, body)
+            parts += (head, body)
+        transport.write(b"".join(parts))
         return DONE
 
     async def _send_each(self, data: list[bytes]) -> None:
@@ -324,13 +333,6 @@ class _AiohttpSocket:
                 # Not an echo: the peer's code may be one that this end may not send.
                 await self.close(WSCloseCode.OK if possible else WSCloseCode.PROTOCOL_ERROR)
         return Closed(code, reason) if possible else Closed(WSCloseCode.PROTOCOL_ERROR, CLOSED_HERE)
-
-
-def _frame(data: bytes) -> bytes:
-    head, mask = text_head(len(data))
-    body = bytearray(data)
-    websocket_mask(mask, body)
-    return head + body
 
 
 def _begun(sending: Coroutine[Any, Any, None]) -> Awaitable[None]:

@@ -60,7 +60,6 @@ class SpeechStream(AsyncStream[_Lot]):
         self._tasks: set[asyncio.Task[Any]] = set()
         self._link_task: asyncio.Task[None] | None = None
         self._timer: asyncio.Handle | None = None
-        self._hurrying = False  # a push of this turn of the loop was sent already
 
     async def push_audio(self, pcm: Buffer) -> None:
         rest = self._push(pcm)
@@ -105,16 +104,18 @@ class SpeechStream(AsyncStream[_Lot]):
         await self.aclose()
 
     def _act_on_push(self) -> None:
-        # What is pushed first in a turn of the loop goes out at once, what follows goes together: that takes far less.
-        if not self._hurrying:
-            self._hurrying = True
-            self._loop.call_soon(self._calm_down)
-            self._act()
+        # What is pushed first goes out at once, what follows goes together, turn by turn of the loop: that takes far
+        # less.
+        self._hurried = True
+        self._loop.call_soon(self._calm_down)
+        self._act()
 
     def _calm_down(self) -> None:
-        self._hurrying = False
         if self._connection.pending:
             self._act()
+            self._loop.call_soon(self._calm_down)
+        else:
+            self._hurried = False
 
     # The clock.
 

@@ -17,8 +17,8 @@ from time import monotonic
 from typing import Any, NamedTuple, Protocol
 
 from lkstt_proto import Request
-from lkstt_transports.common import Received
-from lkstt_transports.websocket import CHUNK, Dialer, WebSocket, send_waiting
+from lkstt_transports.common import DONE, Received
+from lkstt_transports.websocket import CHUNK, Dialer, WebSocket, send_text, send_waiting
 
 # Seconds before the next address of a host is tried beside one that does not answer (RFC 8305, 5).
 _ATTEMPT_DELAY = 0.25
@@ -73,8 +73,8 @@ class Socket(Protocol):
                 self.wake()
     """
 
-    def send_text(self, data: bytes) -> None:
-        """Begin to send UTF-8 as one text message.
+    def send_text(self, data: bytes) -> object:
+        """Begin to send UTF-8 as one text message; what gives ``DONE`` is not asked whether it is ``sending``.
 
         A socket that has ``send_texts`` as well, for a list of them, gets many at once where there are many.
         """
@@ -148,9 +148,17 @@ class _Socket:
         self._unsent: bytes | memoryview = b""
         self._told = False  # that it is open
 
-    def send_text(self, data: bytes) -> None:
-        self._websocket.send_text(data)
-        self._write()
+    def send_text(self, data: bytes) -> object:
+        if self._unsent:
+            self._websocket.send_text(data)
+            self._write()
+            return None
+        try:
+            self._unsent = send_text(self._tcp, self._websocket, data)
+        except OSError:
+            self._broken = True
+            raise
+        return None if self._unsent else DONE
 
     def send_texts(self, data: list[bytes]) -> None:
         for text in data:

@@ -24,7 +24,6 @@ from lkstt_proto import (
     Stats,
 )
 from lkstt_proto.actions import Action
-from lkstt_proto.audio import as_bytes
 from lkstt_proto.secrecy import discreet
 from lkstt_proto.settings import Unchanged
 from lkstt_transports.common import DONE, Binary, Pong, Received, Text, closing_facts
@@ -33,8 +32,13 @@ if TYPE_CHECKING:
     from typing_extensions import Buffer
 
 
-_TURN = 16_384  # what may be pushed before others get a turn: half a second at 16 kHz, or fewer small pushes
-_PUSH = 200  # bytes that weigh as much as a push without any
+# What may be pushed before others get a turn, in bytes: some 0.7 s at 16 kHz, for which they wait a third of a
+# millisecond. A push weighs more than it brings, and more still where it sends; one that only fills a message, nothing.
+_TURN = 24_000
+_PUSH = 100
+_SEND = 1_000
+
+_TEXTS = {bytes}  # the types of actions that are nothing else
 
 
 class Lot(Protocol):
@@ -83,7 +87,8 @@ class BaseStream(ABC, Generic[LotT]):
         self._news = lot()  # for readers: there are events, or never will be
         self._moved = lot()  # for who waits for room, or to be read: look again
         self._done = lot()  # for who waits for the end of the stream
-        self._spare = 0  # bytes to push without a look at anything: there is room for them, and nobody else's turn
+        self._until_turn = _TURN  # of what is pushed
+        self._hurried = False  # what is pushed now goes out together, a little later
 
     # What an adapter brings.
 
@@ -116,12 +121,12 @@ class BaseStream(ABC, Generic[LotT]):
         ``pcm``: signed 16-bit little-endian mono at the stream's rate, of any length. Raises the stream's error once
         it failed, and LocalProtocolError after the end of input.
         """
-        connection = self._connection
-        if connection.error is not None:
-            self._raise_failure()
-        self._spare = 0
-        connection.send_audio(pcm, self._now())
-        if connection.pending or connection.unread:  # as ``_push``; but some audio may have been dropped
+        try:
+            rest = self._connection.send_audio(pcm, self._now())
+        except LocalProtocolError:
+            self._raise_failure()  # if it failed, that says more
+            raise
+        if rest is not None:
             self._act()
 
     def flush(self) -> None:
@@ -159,7 +164,6 @@ class BaseStream(ABC, Generic[LotT]):
 
     def _wish(self, method: Callable[..., None], *arguments: Any, **changes: Any) -> None:
         self._raise_failure()
-        self._spare = 0
         method(*arguments, self._now(), **changes)
         self._act()
 
@@ -171,37 +175,44 @@ class BaseStream(ABC, Generic[LotT]):
     def _push(self, pcm: Buffer) -> Buffer | None:
         """Push what there is room for; give the rest, which has to wait, and None where all went.
 
-        An empty rest says that others should have a turn now; what there was to send is sent already.
+        An empty rest says that others should have a turn now.
         """
-        data = pcm if isinstance(pcm, bytes) else as_bytes(pcm)
-        spare = self._spare - len(data) - _PUSH
-        if spare <= 0:
-            return self._push_with_care(data)
-        self._spare = spare
-        connection = self._connection
-        connection.send_audio(data, self._now())
-        if connection.pending:  # most pushes only fill a message, and change nothing that anybody waits for
+        try:
+            rest = self._connection.send_audio(pcm, self._now(), False)
+        except LocalProtocolError:
+            self._raise_failure()  # if it failed, that says more
+            raise
+        if rest is None:  # it only fills a message, and changes nothing that anybody waits for
+            return None
+        if rest:
+            return self._push_rest(memoryview(rest), memoryview(pcm).nbytes)
+        if not self._hurried:
             self._act_on_push()
-        return None
+            self._until_turn -= _SEND
+        try:
+            self._until_turn -= _PUSH + len(pcm)  # type: ignore[arg-type]
+        except TypeError:  # a buffer may have no length
+            self._until_turn = 0
+        if self._until_turn > 0:
+            return None
+        self._until_turn = _TURN
+        return rest
 
     def _act_on_push(self) -> None:
         """Have the messages sent that a push has filled."""
         self._act()
 
-    def _push_with_care(self, data: Buffer) -> Buffer:
-        self._raise_failure()
-        self._spare = 0
-        connection, left = self._connection, memoryview(data)
-        while len(left) > (room := connection.room):
-            connection.send_audio(left[:room], self._now())
-            if not room:  # and nothing has changed: two who wait for room would wake each other for ever
-                return left
+    def _push_rest(self, rest: memoryview, size: int) -> memoryview:
+        """See whether there is room for what is left of ``size`` bytes, once all was sent that can be."""
+        connection = self._connection
+        # Until nothing changes any more: two who wait for room would wake each other for ever.
+        while rest and len(rest) < size:
+            size = len(rest)
             self._act()
-            left = left[room:]
-        connection.send_audio(left, self._now())
-        self._act()
-        self._spare = min(connection.room, _TURN)
-        return b""
+            rest = memoryview(connection.send_audio(rest, self._now(), False) or b"")
+        if not rest:
+            self._act()
+        return rest
 
     def _feed(self, data: memoryview) -> None:
         """Push all of it as room comes, and end the input behind it."""
@@ -212,11 +223,8 @@ class BaseStream(ABC, Generic[LotT]):
 
     def _go_on_feeding(self) -> None:
         connection, now = self._connection, self._now()
-        room = connection.room
-        self._spare = 0
         try:
-            connection.send_audio(self._rest[:room], now)
-            self._rest = self._rest[room:]
+            self._rest = memoryview(connection.send_audio(self._rest, now, False) or b"")
             if not self._rest:
                 self._feeding = False
                 connection.end_input(now)
@@ -239,7 +247,7 @@ class BaseStream(ABC, Generic[LotT]):
     def _opened(self, socket: Any) -> None:
         """The dial came through."""
         self._socket = socket
-        self._send = self._way_to_send(socket)
+        self._send = socket.send_text
         self._sends_together = hasattr(socket, "send_texts")
         self._undone = iter(())
         self._writing = self._mute = False
@@ -322,27 +330,31 @@ class BaseStream(ABC, Generic[LotT]):
             while True:
                 for action in undone:
                     stuck = send(action) if isinstance(action, bytes) else self._do(action)
-                    if stuck is not DONE:
+                    if stuck is not DONE and self._has_to_wait():
                         self._undone, self._stuck = undone, stuck
-                        self._work.unpark_all()
+                        self._wait_to_write()
                         return
                 if not connection.pending:
                     break
                 actions: list[Any] = connection.take_actions(self._now())
-                if len(actions) > 1 and self._sends_together:
-                    actions = _together(actions)
-                undone = iter(actions)
+                undone = iter(_together(actions) if len(actions) > 1 and self._sends_together else actions)
                 if self._feeding:
                     self._go_on_feeding()
         except Exception:
             self._mute = True
             return
+        except BaseException:  # an interrupt in the middle of something: another link has it all again
+            self._cut()
+            raise
         self._writing = False
 
-    def _way_to_send(self, socket: Any) -> Callable[[bytes], Any]:
-        """Give what has the socket send a text, and says what has to be waited for."""
-        send: Callable[[bytes], Any] = socket.send_text
-        return send
+    def _has_to_wait(self) -> bool:
+        """Whether the socket, which did not say that it is done, takes no more for now."""
+        return True
+
+    def _wait_to_write(self) -> None:
+        """Have the writer wait for what is stuck."""
+        self._work.unpark_all()
 
     def _do(self, action: Action | list[bytes]) -> Any:
         """Have the socket do something that is not just a text; give what has to be waited for."""
@@ -364,7 +376,6 @@ class BaseStream(ABC, Generic[LotT]):
         if deadline is None:
             deadline = inf
             if self._connection.finished:
-                self._spare = 0
                 self._done.unpark_all()
         # A timer that goes off too early is harmless, and cheaper than a new one.
         if self._armed is None or deadline < self._armed or deadline == inf > self._armed:
@@ -390,8 +401,10 @@ class BaseStream(ABC, Generic[LotT]):
             raise self._connection.error.with_traceback(None)
 
 
-def _together(actions: list[Action]) -> list[Action | list[bytes]]:
+def _together(actions: list[Any]) -> list[Any]:
     """Put the texts that come first into one action."""
+    if set(map(type, actions)) == _TEXTS:  # as a rule
+        return [actions]
     texts = []
     for action in actions:
         if not isinstance(action, bytes):

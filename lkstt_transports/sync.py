@@ -21,9 +21,7 @@ from math import inf
 from typing import TYPE_CHECKING, Any, Self
 
 from lkstt_proto import Connection, Event, LocalProtocolError, Request, SpeechEvent, Stats
-from lkstt_proto.actions import Action
 from lkstt_transports.base import BaseSTT
-from lkstt_transports.common import DONE
 from lkstt_transports.socket_connector import Opened, Socket, WebSocketConnector
 from lkstt_transports.stream import BaseStream
 from lkstt_transports.threads import Deed, Lot, Pause, Turns
@@ -36,7 +34,6 @@ if TYPE_CHECKING:
 __all__ = ["STT", "SpeechStream", "WebSocketConnector"]
 
 _MESSAGES_PER_TURN = 64  # received in a row, after which other threads get a turn
-_LATER = object()  # the socket takes the next message when this one is out
 
 
 class SpeechStream(BaseStream[Lot]):
@@ -78,6 +75,8 @@ class SpeechStream(BaseStream[Lot]):
         """
         while True:
             with self._lock:
+                if self._crash is not None:
+                    raise self._crash
                 rest = self._push(pcm)
                 if not rest:
                     return
@@ -177,10 +176,11 @@ class SpeechStream(BaseStream[Lot]):
         if self._crash is not None:
             raise self._crash
 
-    def _act(self) -> None:
-        super()._act()
+    def _take_event(self) -> Event | None:
+        event = super()._take_event()
         if self._deaf and self._connection.readable:
             self._wake()
+        return event
 
     def _wake(self) -> None:
         """Have the thread take a turn."""
@@ -208,7 +208,7 @@ class SpeechStream(BaseStream[Lot]):
                 if self._wanted is not None:
                     self._open(self._wanted)
                 more = self._link is not None and self._receive(self._link)
-                if self._writing:
+                if self._writing and not self._mute and self._socket is not None and not self._socket.sending:
                     self._write()
                     self._act()
                 # The clock comes after all that has arrived; but in a flood that never ends, after each turn.
@@ -217,7 +217,6 @@ class SpeechStream(BaseStream[Lot]):
                     self._time_out(now)
             except BaseException as error:  # no connector's: a bug, of which callers have to hear
                 self._crash = error
-                self._spare = 0
                 self._news.unpark_all()
                 self._moved.unpark_all()
                 return None
@@ -294,30 +293,12 @@ class SpeechStream(BaseStream[Lot]):
                 return False
         return True
 
-    def _write(self) -> None:
-        """Have the open link do what is wanted of it, or go on with that, as far as it takes anything."""
-        link = self._socket
-        if link is None or self._mute:
-            return
-        try:
-            if not link.sending:
-                super()._write()
-        except BaseException:  # an interrupt in the middle of something: another link has it all again
-            self._cut()
-            raise
-        if self._writing and not self._mute:
-            self._wake()  # to wait until the socket takes more
+    def _has_to_wait(self) -> bool:
+        sending: bool = self._socket.sending
+        return sending
 
-    def _way_to_send(self, socket: Socket) -> Callable[[bytes], Any]:
-        def send(data: bytes) -> Any:
-            socket.send_text(data)
-            return _LATER if socket.sending else DONE
-
-        return send
-
-    def _do(self, action: Action | list[bytes]) -> Any:
-        super()._do(action)
-        return _LATER if self._socket.sending else DONE
+    def _wait_to_write(self) -> None:
+        self._wake()  # to wait until the socket takes more
 
 
 class STT(BaseSTT[SpeechStream]):

@@ -16,28 +16,23 @@ Deed = Callable[[], object]
 """Something to do, later or elsewhere."""
 
 
-class Lot:
+class Lot(list[threading.Lock]):
     """Where threads wait to be woken, all at once. It is used with the stream's lock, and waited for without.
 
     So nothing has to be put right when the waiting is interrupted: whoever waits has no lock to take again.
     """
 
-    def __init__(self) -> None:
-        self._tickets: list[threading.Lock] = []
-
-    def __len__(self) -> int:
-        return len(self._tickets)
-
     def queue_up(self) -> Deed:
         """Give what waits until all are woken."""
         ticket = threading.Lock()
         ticket.acquire()
-        self._tickets.append(ticket)
+        self.append(ticket)
         return ticket.acquire
 
     def unpark_all(self) -> None:
         """Wake all who queued up."""
-        tickets, self._tickets = self._tickets, []
+        tickets = self[:]
+        self.clear()
         for ticket in tickets:
             ticket.release()
 

@@ -30,5 +30,5 @@ def in_full(ordinary: Any) -> Transcript:
     values = {name: getattr(ordinary, name) for name in Transcript._fields}
     for name in ("start", "duration", "confidence"):
         values[name] += 0.0
-    words = (Word(w.text, w.start + 0.0, w.end + 0.0, w.confidence + 0.0, w.speaker_id) for w in ordinary.words)
+    words = ((w.text, w.start + 0.0, w.end + 0.0, w.confidence + 0.0, w.speaker_id) for w in ordinary.words)
     return Transcript(**{**values, "words": tuple(words), "metadata": ordinary.metadata or None})

@@ -103,6 +103,21 @@ def test_room_less_than_an_odd_byte_is_none() -> None:
     assert ring.room == 0
 
 
+def test_what_there_is_no_room_for_is_given_back() -> None:
+    ring = filled(36)
+    ring.tail += samples(36, 43)
+    assert ring.give_back(14) == samples(40, 43)
+    assert (ring.pushed, ring.room, ring.give_back(0)) == (40, 0, b"")
+
+
+def test_nothing_is_given_back_but_what_was_pushed_last() -> None:
+    ring = filled(40)
+    ring.push(b"\x07")
+    assert ring.give_back(0) == b""
+    ring.tail += b"\x08"
+    assert ring.give_back(1) == b"\x08"
+
+
 # Flush and finalize.
 
 
@@ -351,6 +366,16 @@ class RingAgainstLists(RuleBasedStateMachine):
     @property
     def position(self) -> int:
         return self.unsent[0] if self.unsent else self.pushed
+
+    @rule(size=st.integers(0, 200))
+    def push_what_there_is_room_for(self, size: int) -> None:
+        old, room, data = self.pushed, self.ring.room, stream(self.bytes_pushed, size)
+        self.ring.tail += data
+        rest = self.ring.give_back(size)
+        assert rest == data[room:]
+        self.bytes_pushed += size - len(rest)
+        assert not self.ring.make_room()
+        self.unsent += range(old, self.pushed)
 
     @rule(size=st.integers(0, 60), ahead=st.none() | st.integers(1, 30), view=st.booleans())
     def push(self, size: int, ahead: int | None, view: bool) -> None:

@@ -508,6 +508,37 @@ def test_beyond_room_the_oldest_unsent_audio_goes_and_is_told() -> None:
     assert stream.take_events() == [AudioDropped(0.5, 1.0, "overflow")]
 
 
+def test_what_only_adds_to_a_message_gives_none() -> None:
+    stream = up()
+    for audio in (bytes(CHUNK), bytearray(CHUNK - 2)):
+        assert stream.send_audio(audio, 0.0) is None
+        assert not stream.pending
+    for audio in (b"", bytearray()):
+        assert stream.send_audio(audio, 0.0) is not None
+    assert stream.send_audio(bytes(2), 0.0) == b""
+    assert stream.pending
+    assert take(stream, 0.0) == [CHUNK]
+
+
+@pytest.mark.parametrize("make", [bytes, bytearray, memoryview])
+def test_what_there_is_no_room_for_is_given_back_where_nothing_may_be_dropped(make: Any) -> None:
+    stream = up(limits=Limits(audio_buffer=1.0))
+    assert stream.send_audio(make(pcm(0.75)), 0.0, False) == b""
+    assert stream.send_audio(make(pcm(0.5)), 0.0, False) == pcm(0.5)[RATE // 2 :]
+    assert stream.send_audio(make(pcm(0.5)), 0.0, False) == pcm(0.5)
+    assert (stream.unsent_seconds, stream.room, stream.take_events()) == (1.0, 0, [])
+    take(stream, 0.0, 1)
+    assert stream.send_audio(make(pcm(0.05)), 0.0, False) == b""
+    assert stream.stats.audio_pushed == 1.05
+
+
+def test_an_endpointer_hears_only_what_there_is_room_for() -> None:
+    endpointer = Every(1000)
+    stream = up(model="speechmatics/enhanced", endpointer=endpointer, limits=Limits(audio_buffer=1.0))
+    assert stream.send_audio(pcm(1.5), 0.0, False) == pcm(1.5)[2 * RATE :]
+    assert endpointer.heard == 50
+
+
 def test_audio_before_start_waits_for_the_session() -> None:
     stream = connection()
     stream.send_audio(pcm(0.1), 0.0)

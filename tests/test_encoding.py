@@ -124,6 +124,12 @@ def test_a_chunk_of_50_ms_is_2136_characters() -> None:
     assert len(json.loads(encoding.encode_audio(bytes(1600)))["audio"]) == 2136
 
 
+@given(pcm=st.binary(max_size=50), size=st.integers(1, 20))
+def test_audio_is_encoded_piece_by_piece(pcm: bytes, size: int) -> None:
+    pieces = [encoding.encode_audio(pcm[start : start + size]) for start in range(0, len(pcm), size)]
+    assert encoding.encode_pieces(bytearray(pcm), size) == pieces
+
+
 @relaxed
 @given(
     st.none() | NAME,

@@ -159,6 +159,15 @@ def test_chance_and_the_ends_of_speech_are_recorded() -> None:
     assert cut["events"][0]["delay"] == 0.1 * 0.625
 
 
+def test_audio_that_is_given_back_is_not_recorded() -> None:
+    recorder = client(limits=Limits(audio_buffer=1.0))
+    assert recorder.send_audio(bytes(31_000), 0.2, False) == b""
+    assert recorder.send_audio(bytearray(2_000), 0.2, False) == bytes(1_000)
+    assert recorder.send_audio(b"", 0.2, False) == b""
+    audio = [step["audio"] for step in steps(recorder) if "audio" in step]
+    assert audio == [{"hex": "0000", "times": 15_500}, {"hex": "0000", "times": 500}, {"hex": "", "times": 1}]
+
+
 def test_errors_of_the_transport_keep_what_the_core_needs() -> None:
     recorder = client()
     recorder.transport_closed(0.2, error=ConnectionResetError("private"))

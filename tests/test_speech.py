@@ -95,6 +95,10 @@ def test_a_word_within_the_tolerance_ends_with_the_audio_sent() -> None:
     assert [(timed.start_time, timed.end_time) for timed in last] == [(pytest.approx(2.9), 3.0), (3.0, 3.0)]
 
 
+def test_a_start_within_the_tolerance_is_the_end_of_the_audio_sent() -> None:
+    assert times(read(reader((2000, 1000)), said(1.0005, 0.5))) == (3.0, 3.0)
+
+
 def test_everything_else_passes_as_it_came() -> None:
     message = Transcript(
         TranscriptKind.FINAL, "hello", "en_us", 0.0, 1.0, 0.25, (), "S2", {"a": 1}, problems=("confidence",)

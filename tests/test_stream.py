@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Awaitable
+from ctypes import c_int16
 from typing import Any
 
 import pytest
@@ -162,7 +163,7 @@ def test_pushing_waits_only_for_what_has_no_room() -> None:
 @pytest.mark.parametrize("size", [2, 640, 4097, 6000, 10_000, 16_000, 32_000])
 def test_pushes_of_any_size_wait_instead_of_dropping_however_little_the_socket_takes(size: int) -> None:
     stream, socket = opened(limits=Limits(audio_buffer=1.0))
-    assert stream._push(bytes(640)) == b""
+    assert not stream._push(bytes(640))
     for _ in range(2):
         socket.stuck = True
         pushed = 640
@@ -174,7 +175,7 @@ def test_pushes_of_any_size_wait_instead_of_dropping_however_little_the_socket_t
             assert stream._push(bytes(640)) == bytes(640)
         socket.stuck = False
         go_on(stream)
-        assert stream._push(rest) == b""
+        assert not stream._push(rest)
     assert stream.stats.audio_dropped == 0.0
     assert stream.events() == []
     stream._closed()
@@ -193,24 +194,33 @@ def test_who_finds_no_room_wakes_nobody_else_who_waits_for_some() -> None:
 
 def test_pushes_of_all_kinds_share_the_room() -> None:
     stream = stt(limits=Limits(audio_buffer=0.1)).stream()  # which has no link yet
-    assert stream._push(bytes(1000)) == b""
+    assert not stream._push(bytes(1000))
     stream.push_audio_nowait(bytes(2000))
     assert stream._push(bytes(300)) == bytes(100)
     assert stream.stats.audio_dropped == 0.0
     assert stream.stats.audio_unsent == 0.1
 
 
-def test_others_get_a_turn_after_so_much_audio() -> None:
+@pytest.mark.parametrize("size", [0, 160, 640, 1600, 16_000])
+def test_others_get_a_turn_after_so_much_audio_or_so_many_pushes(size: int) -> None:
     stream, _ = opened()
-    rests = [stream._push(bytes(640)) for _ in range(41)]
-    assert [number for number, rest in enumerate(rests) if rest is not None] == [0, 20, 40]
-    assert stream._push(bytes(32_000)) == b""
+    for _ in range(3):
+        pushes = 1
+        while stream._push(bytes(size)) is None:
+            pushes += 1
+            assert pushes * size <= 40_000
+            assert pushes < 300
 
 
-def test_others_get_a_turn_after_so_many_pushes_of_next_to_nothing() -> None:
+def test_others_get_a_turn_before_there_is_a_link_as_well() -> None:
+    stream = stt().stream()
+    assert {stream._push(bytes(640)) for _ in range(50)} == {None, b""}
+
+
+def test_a_buffer_without_a_length_may_be_pushed() -> None:
     stream, _ = opened()
-    rests = [stream._push(bytes(2)) for _ in range(83)]
-    assert [number for number, rest in enumerate(rests) if rest is not None] == [0, 82]
+    assert [stream._push(c_int16(1)) for _ in range(800)] == [None] * 799 + [b""]
+    assert stream.stats.audio_pushed == 0.05
 
 
 def test_beside_a_stuck_write_there_are_pings_and_the_end() -> None:

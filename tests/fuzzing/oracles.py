@@ -37,9 +37,7 @@ DECODERS: dict[str, Decoder] = {"server": decode_server, "client": decode_client
 """By who sends."""
 
 
-EXTRA = [
-    (module, name) for module in (wirejson, transcripts) for name in ("decode_json", "_decode") if hasattr(module, name)
-]
+EXTRA = [(wirejson, "decode_json"), (transcripts, "decode_transcript")]
 """Where the ``speed`` extra is used for decoding."""
 
 

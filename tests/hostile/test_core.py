@@ -8,6 +8,7 @@ import pytest
 
 from lkstt_proto import Limits, StreamFailed, speed, transcripts, wirejson
 from lkstt_proto.wirejson import NotUsable
+from tests.decoding import decode_server
 from tests.hostile.corpus import Frame, frames
 from tests.hostile.judge import MENDED, judge
 from tests.hostile.judge import transcripts as said
@@ -62,7 +63,7 @@ def test_both_decoders_say_the_same_of_every_frame(monkeypatch: pytest.MonkeyPat
         found = {}
         for frame in FRAMES:
             try:
-                message = transcripts.decode_server(frame.payload.decode("utf-8", "replace"), Limits())
+                message = decode_server(frame.payload.decode("utf-8", "replace"), Limits())
             except NotUsable as problem:
                 found[frame.name] = problem.reason
             else:

@@ -1133,7 +1133,7 @@ class AsyncContract(Contract):
                         pushed = True
 
                     await self.together(count, push)
-                    assert turns >= 20
+                    assert turns >= 10
 
             self.run(main)
 
