@@ -23,7 +23,8 @@ NAMES = {*messages.SERVER_MESSAGES, *messages.CLIENT_MESSAGES} - {"error"}
 CONSTANTS = {
     "CHUNK", "_ATTEMPT_DELAY", "_CODES_END", "_DEFAULT_PORTS", "_DETAIL_BYTES", "_HEAD_BYTES",
     "_HEAD_SIZE", "_LENGTH_SIZE", "LONG", "_LOST", "_MASKED", "_MASK_SIZE", "_MESSAGES_PER_TURN", "_MOST_UNWRITTEN",
-    "_NO_STATUS", "_PIECE", "_PUSH", "_SEND", "TEXT", "_TURN", "_TURNS_TO_ANSWER", "_TURNS_TO_HEAR", "_USUAL", "VERY_LONG",
+    "_NO_STATUS", "_PIECE", "_PUSH", "_SEND", "TEXT", "_TURN", "_TURNS_TO_ANSWER", "_TURNS_TO_HEAR", "_USUAL",
+    "VERY_LONG",
 }  # fmt: skip
 # Calls that are told a number of bytes.
 BYTES = {"to_bytes", "from_bytes"}
