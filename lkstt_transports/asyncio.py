@@ -111,7 +111,7 @@ class SpeechStream(AsyncStream[_Lot]):
         self._act()
 
     def _calm_down(self) -> None:
-        if self._connection.pending:
+        if self._connection.pending and self._socket is not None and not self._writing:
             self._act()
             self._loop.call_soon(self._calm_down)
         else:

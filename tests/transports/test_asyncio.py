@@ -8,14 +8,14 @@ from typing import Any
 
 import aiohttp
 import pytest
-from contract import KEY, QUICK, SECRET, AsyncContract, CancelContract, Certificates, StreamContract, pcm, texts
+from contract import KEY, QUICK, SECRET, AsyncContract, CancelContract, Certificates, StreamContract, Wall, pcm, texts
 from runtimes import Asyncio, Uvloop
 from scripted_server import TEXT, ScriptedServer, Visit, answering
 
 import lkstt_transports.asyncio
 from lkstt_proto import Request, UnexpectedRedirect
 from lkstt_transports import aiohttp_connector
-from lkstt_transports.asyncio import STT, AiohttpConnector
+from lkstt_transports.asyncio import STT, AiohttpConnector, SpeechStream
 from lkstt_transports.common import Closed
 
 
@@ -65,6 +65,49 @@ def test_what_a_turn_of_the_loop_pushed_goes_out_together_even_if_the_stream_is_
     with ScriptedServer() as server:
         runtime.run(main)
         assert len(server.visits[0].audio) == len(pcm(1.4))
+
+
+@pytest.mark.parametrize("trouble", [None, OSError("broken pipe")], ids=["stuck", "broken"])
+def test_a_loop_whose_stream_is_stuck_in_a_burst_rests(trouble: Exception | None) -> None:
+    async def main() -> None:
+        speech = STT(api_key=KEY, api_secret=SECRET, connector=Wall(trouble))
+        stream = speech.stream()
+        for _ in range(20):
+            await asyncio.sleep(0)
+        for _ in range(5):
+            await stream.push_audio(pcm(0.1))
+        assert stream.stats.audio_unsent > 0.3
+        turns = []
+        stream._calm_down = lambda: turns.append(SpeechStream._calm_down(stream))  # type: ignore[method-assign]
+        for _ in range(20):
+            await asyncio.sleep(0)
+        assert len(turns) < 3
+        await stream.aclose()
+        await speech.aclose()
+
+    asyncio.run(main())
+
+
+def test_a_burst_goes_out_turn_by_turn_and_what_follows_it_at_once() -> None:
+    async def main() -> None:
+        async with stt(server) as speech:
+            stream = speech.stream()
+            await stream.push_audio(pcm(1.0))
+            assert (await anext(stream)).type == "start_of_speech"  # all that came before it is there
+            sent = []
+            for _ in range(3):
+                for _ in range(4):
+                    await stream.push_audio(pcm(0.05))
+                sent.append(stream.stats.audio_sent)
+                await asyncio.sleep(0)
+            assert sent == [1.05, 1.2, 1.4]
+            for _ in range(3):
+                await asyncio.sleep(0)
+            await stream.push_audio(pcm(0.05))
+            assert stream.stats.audio_sent == stream.stats.audio_pushed
+
+    with ScriptedServer() as server:
+        asyncio.run(main())
 
 
 def test_a_stream_nobody_closed_dies_with_the_loop() -> None:
