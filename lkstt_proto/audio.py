@@ -496,6 +496,8 @@ def as_bytes(pcm: Buffer) -> memoryview:
         raise LocalProtocolError(
             "audio must be a buffer of 16-bit samples, as bytes or an array", phase="session"
         ) from error
+    if view.format == "B" and view.ndim == 1 and view.c_contiguous:
+        return view
     if not view.c_contiguous:
         raise LocalProtocolError(
             "audio must be contiguous: copy the samples into an array of their own", phase="session"

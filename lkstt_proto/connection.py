@@ -78,6 +78,8 @@ _UP, _DONE = LinkState.UP, LinkState.DONE
 _PING, _LOST = Timer.PING, Timer.LOST
 _FINAL = TranscriptKind.FINAL
 
+_LARGE = 1 << 14  # bytes that are dearer to copy than to look at closely
+
 _LISTENING = (LinkState.UP, LinkState.DROPPING, LinkState.CLOSING)
 
 
@@ -782,19 +784,17 @@ class Connection(Link):
     def _send_with_care(self, pcm: Buffer, now: float, drop: bool) -> Buffer | None:
         """Do as ``send_audio`` does, with any buffer, for an endpointer, and where nothing may come any more."""
         data = as_bytes(pcm)
-        rest: Buffer = b""
+        if self._plain and len(data) < _LARGE:
+            return self.send_audio(bytes(data), now, drop)
         self._require_input("audio")
         self._advance(now)
-        plain = self._plain
+        rest: Buffer = b""
         if not drop:
             room = self._ring.room
             data, rest = data[:room], data[room:]
         if self._endpointing is not None:
             self._hear_for_endpoints(self._endpointing, data)
-        dropped = self._ring.push(data)
-        if dropped is None and plain and data:
-            return None
-        self._tell_overflow(dropped or ())
+        self._tell_overflow(self._ring.push(data) or ())
         self._look()
         return rest
 
