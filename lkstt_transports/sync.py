@@ -92,8 +92,9 @@ class SpeechStream(BaseStream[Lot]):
 
     def push_audio_nowait(self, pcm: Buffer) -> None:
         with self._lock:
-            self._raise_failure()
-            super().push_audio_nowait(pcm)
+            if self._crash is not None:
+                raise self._crash
+            BaseStream.push_audio_nowait(self, pcm)  # super() would cost as much as the push
 
     def events(self) -> Iterator[Event]:
         """Iterate over speech events and stream events; after the last one the stream's error is raised, if any.
@@ -164,6 +165,7 @@ class SpeechStream(BaseStream[Lot]):
     def _begin_close(self) -> None:
         with self._lock:
             super()._begin_close()
+            self._listen_again()
 
     # From here on whoever calls has the lock.
 
@@ -178,9 +180,13 @@ class SpeechStream(BaseStream[Lot]):
 
     def _take_event(self) -> Event | None:
         event = super()._take_event()
+        self._listen_again()
+        return event
+
+    def _listen_again(self) -> None:
+        """Wake the thread if it is deaf, once events were taken."""
         if self._deaf and self._connection.readable:
             self._wake()
-        return event
 
     def _wake(self) -> None:
         """Have the thread take a turn."""

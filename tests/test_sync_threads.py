@@ -368,6 +368,31 @@ def test_nobody_reads_and_the_thread_sleeps() -> None:
         assert memory.links[0].waits - before < 5
 
 
+def test_a_stream_that_nobody_reads_hears_the_answer_to_its_farewell() -> None:
+    class Silent(Link):
+        """Wakes nobody who does not want to receive."""
+
+        words = 1
+        listened_to = True
+
+        def wait(self, seconds: float | None, *, receiving: bool) -> None:
+            self.listened_to = receiving
+            super().wait(seconds, receiving=receiving)
+
+        def tell(self, *facts: Any) -> None:
+            self.facts.extend(facts)
+            if self.listened_to:
+                self.wake()
+
+    memory = Memory(Silent)
+    stream = memory.stt(limits=Limits(unread_events=16, close=3600.0)).stream()
+    for _ in range(5):
+        stream.push_audio(SECOND[:1600])  # which makes three events, or four
+    eventually(lambda: memory.links and not memory.links[0].listened_to)
+    threading.Thread(target=stream.aclose, daemon=True).start()
+    eventually(lambda: not living())
+
+
 # What breaks.
 
 
