@@ -103,6 +103,16 @@ def test_room_less_than_an_odd_byte_is_none() -> None:
     assert ring.room == 0
 
 
+def test_more_is_dropped_than_lies_before_a_gap() -> None:
+    ring = filled(40)
+    take(ring, 2)
+    ring.push(samples(40, 60))  # which drops what follows on what was sent
+    ring.rewind()
+    assert (ring.position, ring.room) == (0, 0)
+    assert ring.push(samples(60, 72)) == [Span(0, 8), Span(20, 24)]
+    assert (ring.position, ring.unsent) == (24, 48)
+
+
 def test_what_there_is_no_room_for_is_given_back() -> None:
     ring = filled(36)
     ring.tail += samples(36, 43)
