@@ -113,6 +113,26 @@ def test_more_is_dropped_than_lies_before_a_gap() -> None:
     assert (ring.position, ring.unsent) == (24, 48)
 
 
+def test_a_flush_may_be_what_lets_the_oldest_audio_go() -> None:
+    ring = filled(40)
+    take_all(ring)
+    ring.push(samples(40, 42))
+    ring.mark(42, finalize=False)
+    assert take_all(ring) == [(40, 2)]
+    assert (ring.held, ring.unacknowledged) == (40 * SAMPLE_BYTES, 42)
+    assert ring.rewind() == (Span(0, 2),)
+
+
+def test_what_goes_again_waits_for_a_whole_chunk_as_well() -> None:
+    ring = filled(6)
+    assert take(ring) == (0, 4)
+    ring.acknowledge(3)
+    ring.rewind()
+    assert take(ring) is None
+    ring.push(samples(6, 7))
+    assert take(ring) == (3, 4)
+
+
 def test_what_there_is_no_room_for_is_given_back() -> None:
     ring = filled(36)
     ring.tail += samples(36, 43)
