@@ -37,7 +37,6 @@ from .events import (
     Reconnecting,
     Resumed,
     SessionCreated,
-    SpeechEvent,
     StreamEnded,
     StreamFailed,
 )
@@ -51,7 +50,6 @@ from .messages import (
     SessionCreatedMessage,
     StartOfSpeech,
     Transcript,
-    TranscriptKind,
     Unrecognized,
     decode_server,
 )
@@ -76,7 +74,6 @@ PING = Ping()
 # For the hottest lines: to look a member up in its class costs as much as a small call.
 _UP, _DONE = LinkState.UP, LinkState.DONE
 _PING, _LOST = Timer.PING, Timer.LOST
-_FINAL = TranscriptKind.FINAL
 
 _LARGE = 1 << 14  # bytes that are dearer to copy than to look at closely
 
@@ -131,7 +128,7 @@ class Connection(Link):
         self._unread = Unread(limits.unread_events)
         self.unread: Sized = self._unread
         """The events that ``take_events`` has to give: whether there are any is cheap to ask."""
-        self._turn = Turn(self._unread, self._sender.ledger)
+        self._turn = Turn(self._unread, self._sender.ledger, self._ring)
         self._counters = Counters()
         self._endpointing = Endpointing(endpointer, rate) if endpointer and options.info.endpointing else None
         self._input_ended = False
@@ -337,7 +334,14 @@ class Connection(Link):
         if self._link.state not in _LISTENING:
             return
         self._sender.liveness.heard = self._now
-        self._receive(data)
+        self._counters.messages_received += 1
+        message: KnownMessage | None = decode_ordinary(data, self._limits) or self._decode(data)
+        if message is not None:
+            try:
+                for effect in self._session.step(message.trigger):  # as ``_listen``, without the call
+                    self._HEARD[effect](self, message)
+            except MissingRow as missing:
+                self._diagnose("unexpected_message", str(missing))
         self._arm_liveness()
         if self._input_ended:
             self._judge_finish()
@@ -446,9 +450,10 @@ class Connection(Link):
 
     def take_events(self) -> list[Event]:
         """What happened, in order; StreamEnded or StreamFailed comes last and once."""
-        full = self._unread.full
+        if not self._unread.full:
+            return self._unread.take()
         events = self._unread.take()
-        if full and self._link.state is _UP:
+        if self._link.state is _UP:
             # Liveness and quiet stood still while nobody read; they go on from here.
             self._sender.liveness.heard = self._now
             self._drain.listen_again(self._now)
@@ -598,13 +603,14 @@ class Connection(Link):
             message, self._now, self._settings.language or "", self._session_id or ""
         )
         self._confidences.newest = event
-        if message.kind is _FINAL:
-            self._confidences.hear_final(event)
         if problems:
             self._diagnose("invalid_field", ", ".join(problems))
-        if acknowledged:
-            self._outage.works()
-        self._step_turn(trigger, event)
+        if acknowledged is not None:
+            self._confidences.hear_final(event)
+            if acknowledged:
+                self._outage.works()
+        if self._turn.step(trigger, event):
+            self._send_deferred()
 
     def _on_finalized(self, _: ServerMessage) -> None:
         self._drain.finalized(self._now)
@@ -630,9 +636,13 @@ class Connection(Link):
         SessionEffect.ERROR: _on_error,
     }
 
-    def _step_turn(self, trigger: str, transcript: SpeechEvent | None = None) -> None:
-        self._turn.audio_time = self._ring.handed / self.options.sample_rate
-        if self._turn.step(trigger, transcript) and self._may_update():
+    def _step_turn(self, trigger: str) -> None:
+        if self._turn.step(trigger):
+            self._send_deferred()
+
+    def _send_deferred(self) -> None:
+        """Send the settings that waited for the end of the turn."""
+        if self._may_update():
             settings = self._settings.take_deferred()
             if settings is not None:
                 self._send_settings(settings)
@@ -710,17 +720,6 @@ class Connection(Link):
         self._sender.liveness.heard = self._now
         return True
 
-    def _receive(self, data: str | bytes | bytearray | memoryview) -> None:
-        self._counters.messages_received += 1
-        message: KnownMessage | None = decode_ordinary(data, self._limits) or self._decode(data)
-        if message is None:
-            return
-        try:
-            for effect in self._session.step(message.trigger):  # as ``_listen``, without the call
-                self._HEARD[effect](self, message)
-        except MissingRow as missing:
-            self._diagnose("unexpected_message", str(missing))
-
     def _decode(self, data: str | bytes | bytearray | memoryview) -> KnownMessage | None:
         """Decode what is not as it ordinarily is; None, and a Diagnostic, for what means nothing here."""
         try:
@@ -762,7 +761,10 @@ class Connection(Link):
         timer, other = (_PING, _LOST) if liveness.asked is None else (_LOST, _PING)
         if other in timers:
             del timers[other]
-        deadline = liveness.deadline()
+        if liveness.asked is None and not liveness.due:  # as ``deadline`` would find, without the call
+            deadline: float | None = liveness.heard + self._limits.ping_interval
+        else:
+            deadline = liveness.deadline()
         if deadline is None or self._link.state is not _UP or self._unread.full:
             self._cancel(timer)
         else:

@@ -25,9 +25,9 @@ _FINAL = TranscriptKind.FINAL
 _new_tuple = tuple.__new__
 
 
-Heard = tuple[str, SpeechEvent, tuple[str, ...], bool]
-"""One transcript, understood: the speech table's name for it, the event, the fields that were mended, and whether it is
-a final that acknowledged audio."""
+Heard = tuple[str, SpeechEvent, tuple[str, ...], bool | None]
+"""One transcript, understood: the speech table's name for it, the event, the fields that were mended, and whether it
+acknowledged audio, None where it is no final."""
 
 
 class Hearing:
@@ -63,7 +63,7 @@ class Hearing:
             count = timeline.count_of(end) if timeline.shift is None else end - timeline.offset  # as it would give
             sender.liveness.transcribed(count, now)
         text = message.text
-        acknowledged = False
+        acknowledged = None
         trigger, event_type = _MEANINGS[kind]
         if final:
             self._drain.final_came(text, now)

@@ -118,7 +118,6 @@ class Reader:
 
     def _words(self, words: tuple[Word, ...], segment_start: float, latest: float) -> tuple[TimedWord, ...]:
         shift = self._timeline.shift
-        place = self._place
         timed = []
         if shift is None or not self._trusted:
             shift, latest = 0.0, -1.0  # none is as it ordinarily is
@@ -128,7 +127,7 @@ class Reader:
                 if start is not None and end is not None and start <= end and (ends := end + shift) <= latest:
                     begins = start + shift
                 else:
-                    begins, ends = place(start, end, segment_start)
+                    begins, ends = self._place(start, end, segment_start)
                 timed.append(_new_tuple(TimedWord, (text, begins, ends, confidence, speaker_id)))
         else:  # of the short way
             for word in cast("Any", words):
@@ -136,7 +135,7 @@ class Reader:
                 if start <= end and (ends := end + shift) <= latest:
                     begins = start + shift
                 else:
-                    begins, ends = place(start, end, segment_start)
+                    begins, ends = self._place(start, end, segment_start)
                 timed.append(_new_tuple(TimedWord, (word.text, begins, ends, word.confidence + 0.0, word.speaker_id)))
         return tuple(timed)
 

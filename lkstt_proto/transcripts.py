@@ -88,13 +88,14 @@ def decode_ordinary(data: Data, limits: Limits) -> Transcript | None:
     if decode_transcript is None or type(data) is not str or len(data) > LARGE:
         return None
     raw: str | bytes = data
+    size = len(data)
     # Then no text in it has anything else, since JSON escapes all other characters that do not print.
     printable = data.isascii() and "\\" not in data and "\x7f" not in data
     try:
         if not printable:
             raw = data.encode()
+            size = len(raw)
         # No text in it is longer than itself; beyond LARGE it may be wide.
-        size = len(raw)
         if size > limits.text or size > limits.message or size > LARGE:
             return None
         transcript: Transcript = decode_transcript(raw)

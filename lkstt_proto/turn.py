@@ -6,6 +6,7 @@ from collections.abc import Callable, Mapping
 from enum import StrEnum
 from typing import Any, ClassVar
 
+from .audio import Ring
 from .events import RecognitionUsage, SpeechEvent, SpeechEventType
 from .ledger import Ledger
 from .machine import Machine
@@ -19,16 +20,15 @@ _SETTINGS = SpeechEffect.SETTINGS  # to look a member up in its class costs as m
 class Turn:
     """Steps the speech table and tells what it says."""
 
-    __slots__ = ("_last", "_ledger", "_machine", "_unread", "audio_time", "finals", "request_id")
+    __slots__ = ("_last", "_ledger", "_machine", "_ring", "_unread", "finals", "request_id")
 
-    def __init__(self, unread: Unread, ledger: Ledger) -> None:
+    def __init__(self, unread: Unread, ledger: Ledger, ring: Ring) -> None:
         self._machine = Machine(SPEECH)
         self._unread = unread
         self._ledger = ledger
+        self._ring = ring
         self._last: SpeechEvent | None = None  # the open turn's last interim or preflight
         self.finals = 0
-        self.audio_time = 0.0
-        """Highest stream position handed to the transport, in seconds: kept up to date by the owner."""
         self.request_id = ""
         """The id of what no transcript names."""
 
@@ -71,7 +71,7 @@ class Turn:
     def _promote(self, _: SpeechEvent | None) -> None:
         if self._last is not None:
             kind = SpeechEventType.FINAL_TRANSCRIPT
-            self._final(self._last._replace(type=kind, audio_time=self.audio_time, promoted=True))
+            self._final(self._last._replace(type=kind, audio_time=self._audio_time, promoted=True))
 
     def _end(self, _: SpeechEvent | None) -> None:
         self._last = None
@@ -87,6 +87,10 @@ class Turn:
         SpeechEffect.END: _end,
     }
 
+    @property
+    def _audio_time(self) -> float:
+        return self._ring.handed / self._ledger.rate
+
     def _tell(self, kind: SpeechEventType, request_id: str = "", usage: RecognitionUsage | None = None) -> None:
         # As SpeechEvent(...), at half of the cost.
-        self._unread.tell(_new_tuple(SpeechEvent, (kind, request_id, (), usage, self.audio_time, False)))
+        self._unread.tell(_new_tuple(SpeechEvent, (kind, request_id, (), usage, self._audio_time, False)))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from lkstt_proto.audio import Ring
 from lkstt_proto.events import Event, RecognitionUsage, SpeechData, SpeechEvent, SpeechEventType
 from lkstt_proto.ledger import Ledger
 from lkstt_proto.turn import Turn
@@ -16,8 +17,9 @@ def turn(samples: int = 16000) -> tuple[Turn, Unread]:
     """After so many samples went out, at stream time 2.5."""
     ledger, unread = Ledger(16000), Unread(100)
     ledger.hand_over(samples, samples)
-    new = Turn(unread, ledger)
-    new.audio_time = 2.5
+    ring = Ring(chunk=800, capacity=16000)
+    ring.handed = 40000
+    new = Turn(unread, ledger, ring)
     new.request_id = "s1"
     return new, unread
 

@@ -490,13 +490,13 @@ def any_pong_answers_the_newest_ping() -> Any:
 
 @_mutation
 def messages_are_counted_twice() -> Any:
-    original = Connection._receive
+    original = Connection.receive_text
 
-    def receive(self: Connection, data: Any) -> None:
+    def receive_text(self: Connection, data: Any, now: float) -> None:
         self._counters.messages_received += 1
-        original(self, data)
+        original(self, data, now)
 
-    return _instead(Connection, "_receive", receive)
+    return _instead(Connection, "receive_text", receive_text)
 
 
 @_mutation
