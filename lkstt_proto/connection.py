@@ -567,7 +567,7 @@ class Connection(Link):
 
     def _conclude(self, failure: SttError | None) -> None:
         self._plain = False
-        self._step_turn("stream_over")
+        self._turn.step("stream_over")
         self._cancel(*Timer)
         self.error = failure
         if failure is None:
@@ -597,7 +597,7 @@ class Connection(Link):
     def _on_speech(self, message: StartOfSpeech | Transcript) -> None:
         if isinstance(message, StartOfSpeech):
             self._hearing.hears_onsets = True
-            self._step_turn(message.trigger)
+            self._turn.step(message.trigger)
             return
         trigger, event, problems, acknowledged = self._hearing.hear(
             message, self._now, self._settings.language or "", self._session_id or ""
@@ -635,10 +635,6 @@ class Connection(Link):
         SessionEffect.CLOSED: _on_closed,
         SessionEffect.ERROR: _on_error,
     }
-
-    def _step_turn(self, trigger: str) -> None:
-        if self._turn.step(trigger):
-            self._send_deferred()
 
     def _send_deferred(self) -> None:
         """Send the settings that waited for the end of the turn."""
