@@ -757,10 +757,7 @@ class Connection(Link):
         timer, other = (_PING, _LOST) if liveness.asked is None else (_LOST, _PING)
         if other in timers:
             del timers[other]
-        if liveness.asked is None and not liveness.due:  # as ``deadline`` would find, without the call
-            deadline: float | None = liveness.heard + self._limits.ping_interval
-        else:
-            deadline = liveness.deadline()
+        deadline = liveness.deadline()
         if deadline is None or self._link.state is not _UP or self._unread.full:
             self._cancel(timer)
         else:

@@ -50,7 +50,7 @@ def encode_audio(pcm: Buffer) -> bytes:
 
 def encode_pieces(pcm: Buffer, size: int) -> list[bytes]:
     """Encode an ``input_audio`` for each ``size`` bytes, the last one for what is left."""
-    with memoryview(pcm) as view:
+    with memoryview(pcm) as view:  # as ``encode_audio``, without a call for each
         return [_join((_AUDIO, encode_base64(view[start : start + size]), _END)) for start in range(0, len(view), size)]
 
 

@@ -26,10 +26,6 @@ class Row(NamedTuple):
     effects: tuple[StrEnum, ...] = ()
 
 
-Move = tuple[StrEnum, tuple[StrEnum, ...]]
-"""Where a row leads, and its effects: a plain tuple, which is taken apart at half of the cost."""
-
-
 class MissingRow(LookupError):
     """The table says nothing about this trigger in this state."""
 
@@ -46,16 +42,20 @@ class Table(Generic[State]):
     name: str
     states: type[State]
     rows: tuple[Row, ...]
-    moves: dict[StrEnum, dict[str, Move]] = field(init=False, repr=False, eq=False)
-    """The rows by state and trigger. Two for the same pair raise ValueError when the table is made."""
+    moves: dict[State, dict[str, tuple[State, tuple[StrEnum, ...]]]] = field(init=False, repr=False, eq=False)
+    """Where rows lead, and their effects, by state and trigger.
+
+    ValueError when the table is made: two rows for the same pair, or one that leads from or to no state of it.
+    """
 
     @moves.default
-    def _make_moves(self) -> dict[StrEnum, dict[str, Move]]:
-        moves: dict[StrEnum, dict[str, Move]] = {state: {} for state in self.states}
+    def _make_moves(self) -> dict[State, dict[str, tuple[State, tuple[StrEnum, ...]]]]:
+        moves: dict[State, dict[str, tuple[State, tuple[StrEnum, ...]]]] = {state: {} for state in self.states}
         for row in self.rows:
-            if row.trigger in moves[row.state]:
+            here = moves[self.states(row.state)]
+            if row.trigger in here:
                 raise ValueError(f"two rows for {row.trigger} in {row.state} in the {self.name} table")
-            moves[row.state][row.trigger] = (row.next, row.effects)
+            here[row.trigger] = (self.states(row.next), row.effects)
         return moves
 
 
@@ -90,7 +90,7 @@ class Machine(Generic[State]):
             self.steady = trigger
         else:
             self.steady = None
-            self.state = state  # type: ignore[assignment]  # rows hold their table's states: test_tables.py
+            self.state = state
         return effects
 
 

@@ -261,10 +261,7 @@ class _AiohttpSocket:
         transport = self._free()
         if transport is None or len(data) >= VERY_LONG:
             return _begun(self._websocket.send_frame(data, WSMsgType.TEXT))
-        head, mask = text_head(len(data))
-        body = bytearray(data)
-        websocket_mask(mask, body)
-        transport.write(head + body)
+        transport.write(b"".join(_framed(data)))
         return DONE
 
     def send_texts(self, data: list[bytes]) -> Awaitable[None]:
@@ -273,10 +270,7 @@ class _AiohttpSocket:
             return self._send_each(data)
         parts: list[bytes | bytearray] = []
         for text in data:
-            head, mask = text_head(len(text))
-            body = bytearray(text)
-            websocket_mask(mask, body)
-            parts += (head, body)
+            parts += _framed(text)
         transport.write(b"".join(parts))
         return DONE
 
@@ -333,6 +327,13 @@ class _AiohttpSocket:
                 # Not an echo: the peer's code may be one that this end may not send.
                 await self.close(WSCloseCode.OK if possible else WSCloseCode.PROTOCOL_ERROR)
         return Closed(code, reason) if possible else Closed(WSCloseCode.PROTOCOL_ERROR, CLOSED_HERE)
+
+
+def _framed(data: bytes) -> tuple[bytes, bytearray]:
+    head, mask = text_head(len(data))
+    body = bytearray(data)
+    websocket_mask(mask, body)
+    return head, body
 
 
 def _begun(sending: Coroutine[Any, Any, None]) -> Awaitable[None]:

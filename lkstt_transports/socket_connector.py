@@ -10,7 +10,7 @@ import os
 import socket
 import threading
 from collections.abc import Callable, Iterator
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, contextmanager, suppress
 from itertools import zip_longest
 from selectors import EVENT_READ, EVENT_WRITE, BaseSelector, DefaultSelector
 from time import monotonic
@@ -191,12 +191,8 @@ class _Socket:
         self._answer()
         received = self._websocket.receive() if self._told else None
         if received is None:
-            try:
-                data = self._tcp.recv(CHUNK)
-            except BlockingIOError:
-                data = None
-            if data is not None:
-                self._websocket.feed(data)
+            with suppress(BlockingIOError):
+                self._websocket.feed(self._tcp.recv(CHUNK))
                 self._answer()
             if self._websocket.opened and not self._told:
                 self._told = True
@@ -231,10 +227,8 @@ class _Socket:
 
     def _answer(self) -> None:
         """Write beside something else: should that fail, what is left to receive comes first."""
-        try:  # noqa: SIM105 (at a third of what ``suppress`` costs)
+        with suppress(OSError):
             self._write()
-        except OSError:
-            pass
 
     def _write(self) -> None:
         try:

@@ -10,7 +10,7 @@ from abc import ABC, abstractmethod
 from collections import deque
 from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine, Iterator, Mapping
 from math import inf, nan
-from typing import TYPE_CHECKING, Any, ClassVar, Generic, Protocol, Self, TypeVar
+from typing import TYPE_CHECKING, Any, ClassVar, Generic, Protocol, Self, TypeVar, cast
 
 from lkstt_proto import (
     UNCHANGED,
@@ -189,10 +189,7 @@ class BaseStream(ABC, Generic[LotT]):
         if not self._hurried:
             self._act_on_push()
             self._until_turn -= _SEND
-        try:
-            self._until_turn -= _PUSH + len(pcm)  # type: ignore[arg-type]
-        except TypeError:  # a buffer may have no length
-            self._until_turn = 0
+        self._until_turn -= _PUSH + (len(pcm) if isinstance(pcm, bytes) else memoryview(pcm).nbytes)
         if self._until_turn > 0:
             return None
         self._until_turn = _TURN
@@ -401,10 +398,10 @@ class BaseStream(ABC, Generic[LotT]):
             raise self._connection.error.with_traceback(None)
 
 
-def _together(actions: list[Any]) -> list[Any]:
+def _together(actions: list[Action]) -> list[Action | list[bytes]]:
     """Put the texts that come first into one action."""
     if set(map(type, actions)) == _TEXTS:  # as a rule
-        return [actions]
+        return [cast("list[bytes]", actions)]
     texts = []
     for action in actions:
         if not isinstance(action, bytes):

@@ -94,7 +94,7 @@ class SpeechStream(BaseStream[Lot]):
         with self._lock:
             if self._crash is not None:
                 raise self._crash
-            BaseStream.push_audio_nowait(self, pcm)  # super() would cost as much as the push
+            super().push_audio_nowait(pcm)
 
     def events(self) -> Iterator[Event]:
         """Iterate over speech events and stream events; after the last one the stream's error is raised, if any.

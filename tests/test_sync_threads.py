@@ -385,12 +385,17 @@ def test_a_stream_that_nobody_reads_hears_the_answer_to_its_farewell() -> None:
                 self.wake()
 
     memory = Memory(Silent)
-    stream = memory.stt(limits=Limits(unread_events=16, close=3600.0)).stream()
+    stream = memory.stt(limits=Limits(unread_events=16, drain=1800.0, close=3600.0)).stream()
     for _ in range(5):
         stream.push_audio(SECOND[:1600])  # which makes three events, or four
     eventually(lambda: memory.links and not memory.links[0].listened_to)
+    (link,) = memory.links
+    waits = link.waits
+    stream.end_input()  # which sets a timer that goes off before the farewell's
+    eventually(lambda: link.waits > waits and not link.listened_to)
     threading.Thread(target=stream.aclose, daemon=True).start()
     eventually(lambda: not living())
+    assert not link.facts
 
 
 # What breaks.

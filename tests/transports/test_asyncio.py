@@ -68,7 +68,13 @@ def test_what_a_turn_of_the_loop_pushed_goes_out_together_even_if_the_stream_is_
 
 
 @pytest.mark.parametrize("trouble", [None, OSError("broken pipe")], ids=["stuck", "broken"])
-def test_a_loop_whose_stream_is_stuck_in_a_burst_rests(trouble: Exception | None) -> None:
+def test_a_loop_whose_stream_is_stuck_in_a_burst_rests(
+    trouble: Exception | None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    turns = []
+    calm_down = SpeechStream._calm_down
+    monkeypatch.setattr(SpeechStream, "_calm_down", lambda stream: turns.append(calm_down(stream)))
+
     async def main() -> None:
         speech = STT(api_key=KEY, api_secret=SECRET, connector=Wall(trouble))
         stream = speech.stream()
@@ -77,8 +83,7 @@ def test_a_loop_whose_stream_is_stuck_in_a_burst_rests(trouble: Exception | None
         for _ in range(5):
             await stream.push_audio(pcm(0.1))
         assert stream.stats.audio_unsent > 0.3
-        turns = []
-        stream._calm_down = lambda: turns.append(SpeechStream._calm_down(stream))  # type: ignore[method-assign]
+        turns.clear()
         for _ in range(20):
             await asyncio.sleep(0)
         assert len(turns) < 3
