@@ -16,6 +16,7 @@ from .errors import AuthError, LocalProtocolError
 from .options import DEFAULT_BASE_URL, STTOptions, shown_names
 from .secrecy import Hidden, Secret, discreet
 from .version import VERSION
+from .wirejson import MAX_NESTING, nesting
 
 if TYPE_CHECKING:
     from jwt import PyJWS
@@ -218,6 +219,8 @@ def _decoded(part: bytes) -> bytes:
 
 def _object(text: bytes) -> dict[str, Any]:
     """Read a JSON object that says everything once; raises ValueError for anything else."""
+    if nesting(text) > MAX_NESTING:  # what the decoder's stack takes differs between interpreters
+        raise ValueError
     value: object = json.loads(text.decode(), object_pairs_hook=_each_once, parse_constant=_no_number)
     if isinstance(value, dict):
         return value

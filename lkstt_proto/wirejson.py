@@ -86,7 +86,7 @@ def decoder_for(suspect: bool) -> Callable[[str], tuple[Any, int]]:
     return _decode_exact if suspect else _decode_plain
 
 
-def _nesting(raw: bytes | bytearray) -> int:
+def nesting(raw: bytes | bytearray) -> int:
     """Measure the nesting of brackets outside of strings; in broken JSON, of all that comes before the break.
 
     Exact where it is more than ``MAX_NESTING``.
@@ -163,7 +163,7 @@ def parse(data: Data, limit: int) -> object:
     try:
         text = (data if isinstance(data, str) else str(raw, "utf-8")).strip(_WHITESPACE)
         marks = raw.translate(_MARKS)
-        if marks.count(b"[") > MAX_NESTING and (depth := _nesting(raw)) > MAX_NESTING:
+        if marks.count(b"[") > MAX_NESTING and (depth := nesting(raw)) > MAX_NESTING:
             raise NotUsable(f"nested {depth} deep")
         suspect = _LONG_NUMBER in marks or _LONG_EXPONENT.search(marks) is not None
         del raw, marks  # a copy each

@@ -273,6 +273,7 @@ def forgeries(now: float) -> dict[str, Any]:
         "payload of two objects": token(raw + raw),
         "payload nested without end": token(raw[:-1] + b',"pad":' + b"[" * 3000),
         "payload nested, and closed": token(raw[:-1] + b',"pad":' + b"[" * 2500 + b"]" * 2500 + b"}"),
+        "payload nested a little too deep": token(raw[:-1] + b',"pad":' + b"[" * 256 + b"]" * 256 + b"}"),
         "NaN beside it": with_json("NaN", pad="?"),
         "a number of 4,400 digits beside it": with_json("9" * 4400, pad="?"),
     }  # fmt: skip
@@ -311,6 +312,9 @@ ACCEPTED = {
     "fractions of seconds": token(claims(NOW, nbf=NOW - 0.5, exp=NOW + 1.5)),
     "without sub": token(claims(NOW, sub=...)),
     "nearly 8 KiB": token(of_a_length(8)),
+    "nested as deep as may be": token(
+        json.dumps(claims(NOW)).encode()[:-1] + b',"pad":' + b"[" * 255 + b"]" * 255 + b"}"
+    ),
     "just a day": token(claims(NOW, nbf=NOW, exp=NOW + 24 * 3600)),
 }  # fmt: skip
 
