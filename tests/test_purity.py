@@ -238,13 +238,17 @@ def blocking(*names: str) -> str:
     return f"BLOCKED = {set(names)!r}\n{BLOCK}\nblock(BLOCKED)\n"
 
 
-def test_a_conversation_needs_no_event_loop_and_no_network() -> None:
+# What msgspec brings by itself is its own: without it, ids that are random cannot be had either.
+@pytest.mark.parametrize("without", [("msgspec", "pybase64", "uuid"), ()], ids=["plain", "speed"])
+def test_a_conversation_needs_no_event_loop_and_no_network(without: tuple[str, ...]) -> None:
     names = (
         "aiohttp", "trio", "anyio", "websockets", "asyncio", "socket", "_socket", "ssl", "_ssl", "selectors", "logging",
-        "multiprocessing", "subprocess", "http", "concurrent", "secrets", "uuid", "jwt", "cryptography", "numpy",
+        "multiprocessing", "subprocess", "http", "concurrent", "secrets", "jwt", "cryptography", "numpy", *without,
     )  # fmt: skip
-    script = f"{blocking(*names)}{CONVERSATION}\nconverse()\nprint(len(told))"
-    assert int(run(script)) > 100
+    script = f"{blocking(*names)}{CONVERSATION}\nconverse()\nprint(len(told), 'msgspec' in sys.modules)"
+    told, with_speed = run(script).split()
+    assert int(told) > 100
+    assert with_speed == str(not without)
 
 
 def test_a_conversation_reads_no_clock_environment_or_file_and_starts_no_thread() -> None:

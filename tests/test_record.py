@@ -413,6 +413,7 @@ def test_a_cut_is_a_cut_for_the_other_end_too() -> None:
                 assert connection.transport is not None
                 connection.transport.abort()
                 await asyncio.wait_for(lost.wait(), WAIT)
+                await socket.close()
             await over(seen, 2)
         assert [witness.outcome for witness in seen] == ["closed with code 1006"] * 2
         assert recordings(seen[0])["gateway"][-1]["args"]["code"] == 1006
