@@ -210,11 +210,14 @@ class SpeechStream(AsyncStream[_Lot], _Home):
             self._closed()
 
     async def _flush(self) -> None:
-        """Wait for what the socket does not do at once."""
+        """Wait for what the socket does not do at once, and send what a burst has pushed."""
         with contextlib.suppress(Exception):  # see _write
             while True:
                 while (stuck := self._take_stuck()) is DONE:
-                    await self._work.park()
+                    if self._hurried:
+                        self._calm_down()
+                    else:
+                        await self._work.park()
                 await stuck
                 self._write()
                 self._act()

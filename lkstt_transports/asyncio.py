@@ -103,19 +103,8 @@ class SpeechStream(AsyncStream[_Lot]):
     ) -> None:
         await self.aclose()
 
-    def _act_on_push(self) -> None:
-        # What is pushed first goes out at once, what follows goes together, turn by turn of the loop: that takes far
-        # less.
-        self._hurried = True
-        self._loop.call_soon(self._calm_down)
-        self._act()
-
-    def _calm_down(self) -> None:
-        if self._connection.pending and self._socket is not None and not self._writing:
-            self._act()
-            self._loop.call_soon(self._calm_down)
-        else:
-            self._hurried = False
+    def _linger(self) -> None:
+        self._loop.call_soon(self._calm_down)  # cheaper than to wake the writer
 
     # The clock.
 

@@ -153,8 +153,7 @@ class _Socket:
 
     def send_text(self, data: bytes) -> object:
         if self._unsent:
-            self._websocket.send_text(data)
-            self._write()
+            self.send_texts([data])
             return None
         try:
             self._unsent = send_text(self._tcp, self._websocket, data)
@@ -164,8 +163,7 @@ class _Socket:
         return None if self._unsent else DONE
 
     def send_texts(self, data: list[bytes]) -> None:
-        for text in data:
-            self._websocket.send_text(text)
+        self._websocket.send_texts(data)
         self._write()
 
     def ping(self) -> None:
@@ -227,8 +225,9 @@ class _Socket:
 
     def _answer(self) -> None:
         """Write beside something else: should that fail, what is left to receive comes first."""
-        with suppress(OSError):
-            self._write()
+        if self._unsent or self._websocket.waiting:
+            with suppress(OSError):
+                self._write()
 
     def _write(self) -> None:
         try:

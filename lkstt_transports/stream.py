@@ -38,6 +38,10 @@ _TURN = 24_000
 _PUSH = 100
 _SEND = 1_000
 
+BURST = 0.005
+"""Seconds. Messages that are pushed so soon after each other are sent together: no microphone is ten times as fast as
+speech. It is also how long a thread leaves them to each other, where there are no turns."""
+
 _TEXTS = {bytes}  # the types of actions that are nothing else
 
 
@@ -83,11 +87,12 @@ class BaseStream(ABC, Generic[LotT]):
         self._armed: float | None = inf  # when the timer goes off; None once it did
         self._rest = memoryview(b"")  # what ``_feed`` has not pushed yet
         self._feeding = False
-        self._work = lot()  # for the writer: there is something to wait for
+        self._work = lot()  # for the writer: there is something to wait for, or to calm down
         self._news = lot()  # for readers: there are events, or never will be
         self._moved = lot()  # for who waits for room, or to be read: look again
         self._done = lot()  # for who waits for the end of the stream
         self._until_turn = _TURN  # of what is pushed
+        self._pushed_at = -inf  # when messages that pushes have filled were last sent, or held back
         self._hurried = False  # what is pushed now goes out together, a little later
 
     # What an adapter brings.
@@ -189,22 +194,40 @@ class BaseStream(ABC, Generic[LotT]):
         if not self._hurried:
             self._act_on_push()
             self._until_turn -= _SEND
-        self._until_turn -= _PUSH + (len(pcm) if isinstance(pcm, bytes) else memoryview(pcm).nbytes)
+        self._until_turn -= _PUSH + (len(pcm) if type(pcm) is bytes else memoryview(pcm).nbytes)
         if self._until_turn > 0:
             return None
         self._until_turn = _TURN
         return rest
 
     def _act_on_push(self) -> None:
-        """Have the messages sent that a push has filled."""
+        """Send the messages that a push has filled; in a burst a little later, together with all that follow."""
+        now = self._now()
+        burst = now < self._pushed_at + BURST
+        self._pushed_at = now
+        if burst and self._socket is not None and not self._writing:
+            self._hurried = True
+            self._linger()
+        else:
+            self._act()
+
+    def _linger(self) -> None:
+        """Have somebody ``_calm_down``, in their next turn."""
+        self._work.unpark_all()
+
+    def _calm_down(self) -> None:
+        """Send together what a burst has pushed until now."""
+        self._pushed_at = self._now()
+        self._hurried = False
         self._act()
 
     def _push_rest(self, rest: memoryview, size: int) -> memoryview:
         """See whether there is room for what is left of ``size`` bytes, once all was sent that can be."""
         connection = self._connection
         # Until nothing changes any more: two who wait for room would wake each other for ever.
-        while rest and len(rest) < size:
+        while rest and (len(rest) < size or self._hurried):
             size = len(rest)
+            self._hurried = False  # what was held back goes now
             self._act()
             rest = memoryview(connection.send_audio(rest, self._now(), False) or b"")
         if not rest:
@@ -274,6 +297,7 @@ class BaseStream(ABC, Generic[LotT]):
         """The link is gone, or could not be had: the one answer to each ``_dial``."""
         facts, self._facts = self._facts, {}
         self._socket = self._send = None
+        self._hurried = False
         stuck = self._take_stuck()
         if isinstance(stuck, Coroutine):
             stuck.close()  # the writer did not come to it

@@ -2,8 +2,8 @@
 
 Each stream has one lock and one thread. The thread gives the stream its turns (``_turn``): to dial, to receive, to look
 at the clock; in between it waits, for the socket and the core's deadline at once. Whoever holds the lock, an
-application's thread as well, writes as far as the socket takes it (``_write``). What is sent, when and why is decided
-in ``lkstt_proto``.
+application's thread as well, writes as far as the socket takes it (``_write``); what a burst of pushes leaves, the
+thread does a few milliseconds later. What is sent, when and why is decided in ``lkstt_proto``.
 
 While it waits, the thread does not hold the stream: one that nobody closed and nobody has any more is cut off, and its
 thread ends. A stream belongs to the process that made it: after ``os.fork`` leave it to the parent. A signal handler
@@ -23,7 +23,7 @@ from typing import TYPE_CHECKING, Any, Self
 from lkstt_proto import Connection, Event, LocalProtocolError, Request, SpeechEvent, Stats
 from lkstt_transports.base import BaseSTT
 from lkstt_transports.socket_connector import Opened, Socket, WebSocketConnector
-from lkstt_transports.stream import BaseStream
+from lkstt_transports.stream import BURST, BaseStream
 from lkstt_transports.threads import Deed, Lot, Pause, Turns
 
 if TYPE_CHECKING:
@@ -78,7 +78,10 @@ class SpeechStream(BaseStream[Lot]):
                 if self._crash is not None:
                     raise self._crash
                 rest = self._push(pcm)
+                if rest is None:
+                    return
                 if not rest:
+                    self._act()  # what a burst has pushed goes out together
                     return
                 pcm = rest
                 if not (self._iterated or self._connection.readable):
@@ -194,6 +197,15 @@ class SpeechStream(BaseStream[Lot]):
             self._thread.place.wake()
             self._waiting = False  # not before: an interrupt in between would leave it asleep
 
+    def _linger(self) -> None:
+        self._wake()  # to wait no longer than for a burst's next message
+
+    def _calm_down(self) -> None:
+        pushed = self._connection.pending
+        super()._calm_down()
+        # As long as more comes and goes, to look again costs less than to be woken again.
+        self._hurried = pushed and not self._connection.pending
+
     # The clock.
 
     def _arm(self, deadline: float) -> None:  # noqa: ARG002 (the thread looks at what is armed when it waits)
@@ -219,6 +231,8 @@ class SpeechStream(BaseStream[Lot]):
                     self._act()
                 # The clock comes after all that has arrived; but in a flood that never ends, after each turn.
                 now = self._now()
+                if self._hurried and self._pushed_at + BURST <= now:
+                    self._calm_down()
                 if self._armed is not None and self._armed <= now:
                     self._time_out(now)
             except BaseException as error:  # no connector's: a bug, of which callers have to hear
@@ -233,7 +247,10 @@ class SpeechStream(BaseStream[Lot]):
 
     def _patience(self) -> Deed:
         """Give what waits for the link, for the deadline, or to be woken; deaf to the link if nobody reads."""
-        seconds = None if self._armed in (None, inf) else max(0.0, self._armed - self._now())
+        until = self._armed if self._armed is not None else inf
+        if self._hurried:
+            until = min(until, self._pushed_at + BURST)
+        seconds = None if until == inf else max(0.0, until - self._now())
         self._deaf = self._enough
         self._waiting = True
         self._thread.place = self._pause if self._link is None else self._link

@@ -11,7 +11,7 @@ import time
 from abc import ABC, abstractmethod
 from base64 import b64encode
 from collections import deque
-from collections.abc import Awaitable, Generator
+from collections.abc import Awaitable, Generator, Iterable
 from contextlib import suppress
 from http import HTTPStatus
 from http.client import HTTPException, HTTPResponse, IncompleteRead
@@ -157,6 +157,11 @@ class WebSocket:
             self._heard += data
             next(self._opening, None)
 
+    @property
+    def waiting(self) -> bool:
+        """Whether there may be something to ``take``: cheaper to ask."""
+        return bool(self._protocol.writes or self._tunnel) or self._tls is not None
+
     def take(self) -> bytes:
         """Give what is to be written now; empty when there is nothing."""
         data = b""
@@ -167,20 +172,22 @@ class WebSocket:
 
     # Messages. What cannot be sent any more raises a WebSocketException.
 
-    def send_text(self, data: bytes) -> None:
-        """Have UTF-8 sent as one text message."""
+    def send_texts(self, texts: Iterable[bytes]) -> None:
+        """Have each sent, which is UTF-8, as a text message of its own."""
         protocol = self._protocol
-        if protocol.state is State.OPEN and len(data) < VERY_LONG:
-            head, mask = text_head(len(data))
-            protocol.writes.append(head + apply_mask(data, mask))
-        else:
-            protocol.send_text(data)
+        usual = protocol.state is State.OPEN
+        for data in texts:
+            if usual and len(data) < VERY_LONG:
+                head, mask = text_head(len(data))
+                protocol.writes.append(head + apply_mask(data, mask))
+            else:
+                protocol.send_text(data)
 
     def take_text(self, data: bytes) -> bytes:
         """Give what is to be written now, and UTF-8 as one text message behind it."""
         protocol = self._protocol
         if protocol.writes or self._tls is not None or protocol.state is not State.OPEN or len(data) >= VERY_LONG:
-            self.send_text(data)
+            self.send_texts((data,))
             return self.take()
         head, mask = text_head(len(data))  # as they would, in a quarter of the time
         return head + apply_mask(data, mask)
@@ -399,14 +406,12 @@ class TcpSocket(ABC):
 
     def send_text(self, data: bytes) -> Awaitable[None]:
         if self._unsent or self._waiting:
-            self._websocket.send_text(data)
-            return self._write()
+            return self.send_texts([data])
         self._unsent = send_text(self._tcp, self._websocket, data)
         return self._send_rest() if self._unsent else DONE
 
     def send_texts(self, data: list[bytes]) -> Awaitable[None]:
-        for text in data:
-            self._websocket.send_text(text)
+        self._websocket.send_texts(data)
         return self._write()
 
     def ping(self) -> Awaitable[None]:

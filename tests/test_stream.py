@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Awaitable
+from collections.abc import Awaitable, Callable
 from ctypes import c_int16
 from typing import Any
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from lkstt_proto import AuthError, Limits, Reconnecting, Request, SessionCreated
 from lkstt_transports.common import DONE, Binary, Closed, Pong, Text, UpgradeRefused
+from lkstt_transports.stream import BURST
 from tests.idle_adapter import Socket, Stream, stt
 
 
@@ -199,6 +202,117 @@ def test_pushes_of_all_kinds_share_the_room() -> None:
     assert stream._push(bytes(300)) == bytes(100)
     assert stream.stats.audio_dropped == 0.0
     assert stream.stats.audio_unsent == 0.1
+
+
+def test_messages_that_follow_each_other_too_fast_for_a_microphone_go_together_a_turn_later() -> None:
+    stream, socket = opened()
+    assert not stream._push(bytes(1600))
+    assert len(told(socket)) == 1
+    for _ in range(2):  # turns
+        for _ in range(4):
+            assert not stream._push(bytes(1600))
+        assert told(socket) == []
+        assert stream._work.woken == 1
+        stream._calm_down()
+        assert len(told(socket)) == 4
+        stream._work.woken = 0
+    stream.time += BURST
+    for _ in range(3):
+        assert not stream._push(bytes(1600))
+        assert len(told(socket)) == 1
+        stream.time += 0.05
+    assert stream._work.woken == 0
+
+
+@pytest.mark.parametrize(
+    "act",
+    [
+        lambda stream: stream.flush(),
+        lambda stream: stream.end_input(),
+        lambda stream: stream.push_audio_nowait(bytes(1600)),
+        lambda stream: stream._hand_in(Pong()),
+        lambda stream: stream._time_out(stream.time),
+        lambda stream: stream._begin_close(),
+    ],
+    ids=["flush", "end of input", "pushed at once", "pong", "timer", "close"],
+)
+def test_whatever_else_happens_in_a_burst_sends_what_was_held_back(act: Callable[[Stream], object]) -> None:
+    stream, socket = opened()
+    for _ in range(4):
+        stream._push(bytes(1600))
+    assert len(told(socket)) == 1
+    act(stream)
+    assert sum(b"input_audio" in said for said in told(socket) if isinstance(said, bytes)) >= 3
+    stream._calm_down()  # as it was to be
+    assert stream._connection.pending is False
+
+
+def test_what_no_burst_holds_back_needs_nobody_to_send_it() -> None:
+    stream = stt().stream()  # which has no link yet
+    for _ in range(4):
+        stream._push(bytes(1600))
+    socket = Socket()
+    stream._opened(socket)
+    assert len(told(socket)) == 5
+    socket.stuck = True
+    stream.time += BURST
+    for _ in range(4):
+        stream._push(bytes(1600))
+    assert len(told(socket)) == 1
+    socket.stuck = False
+    go_on(stream)
+    assert len(told(socket)) == 3
+    stream._push(bytes(1600))
+    assert stream._hurried
+    stream._closed()  # and with it the writer
+    assert not stream._hurried
+    stream.time += 1.0
+    stream._time_out(stream.time)
+    stream._opened(socket)
+    told(socket)
+    stream.time += 1.0
+    stream._push(bytes(1600))
+    assert stream.stats.audio_unsent == 0.0
+    stream._closed()
+
+
+STEPS = st.one_of(
+    st.tuples(st.just("push"), st.integers(0, 9000)),
+    st.tuples(st.just("wait"), st.sampled_from([BURST / 2, BURST, 0.05])),
+    st.tuples(st.sampled_from(["turn", "stick", "flush", "push at once"]), st.just(0)),
+)
+
+
+@given(st.lists(STEPS, max_size=60))
+def test_audio_that_could_go_waits_only_for_somebody_who_was_woken(steps: list[tuple[str, float]]) -> None:
+    def turn() -> None:
+        """Be the writer."""
+        stream._work.woken = 0
+        socket.stuck = False
+        if stream._writing:
+            go_on(stream)
+        if stream._hurried:
+            stream._calm_down()
+
+    stream, socket = opened(limits=Limits(audio_buffer=1.0, ahead=60.0))
+    for step, amount in steps:
+        if step == "push":
+            stream._push(bytes(int(amount)))
+        elif step == "wait":
+            stream.time += amount
+        elif step == "turn":
+            turn()
+        elif step == "stick":
+            socket.stuck = True
+        elif step == "flush":
+            stream.flush()
+        else:
+            stream.push_audio_nowait(bytes(700))
+        if stream._connection.pending:
+            assert stream._work.woken
+    turn()
+    assert stream.stats.audio_unsent < 0.05
+    stream._closed()
 
 
 @pytest.mark.parametrize("size", [0, 160, 640, 1600, 16_000])

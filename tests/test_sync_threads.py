@@ -44,7 +44,7 @@ from lkstt_proto import (
     SpeechEventType,
     StreamEnded,
 )
-from lkstt_transports import socket_connector
+from lkstt_transports import socket_connector, stream, sync
 from lkstt_transports.common import Closed, Pong, Text
 from lkstt_transports.socket_connector import Opened
 from lkstt_transports.sync import STT, SpeechStream
@@ -137,6 +137,17 @@ class Full(Link):
 
     def send_text(self, data: bytes) -> None:
         self.sending = True
+
+
+class Filling(Link):
+    """Takes ten messages, and never comes to the end of the eleventh."""
+
+    room = 10
+
+    def send_text(self, data: bytes) -> None:
+        super().send_text(data)
+        self.room -= 1
+        self.sending = self.room < 0
 
 
 def living() -> set[threading.Thread]:
@@ -676,3 +687,32 @@ ENDS = {
 @pytest.mark.parametrize("code", ENDS.values(), ids=ENDS)
 def test_a_program_that_closes_nothing_ends_and_says_nothing(code: str) -> None:
     assert run(code) == (0, "", "")
+
+
+# Bursts.
+
+
+@pytest.fixture
+def hurried(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Have everything be a burst, however slow this computer is."""
+    for module in (sync, stream):
+        monkeypatch.setattr(module, "BURST", 0.05)
+
+
+@pytest.mark.usefixtures("hurried")
+@pytest.mark.parametrize("kind", [Link, Filling])
+def test_the_thread_sends_what_a_burst_leaves_and_rests(kind: type[Link]) -> None:
+    memory = Memory(kind)
+    with memory.stt(limits=Limits(close=0.01)) as stt, stt.stream() as speech:
+        eventually(lambda: speech.stats.sessions)
+        for messages in (1, 4, 7):
+            for _ in range(messages):
+                speech.push_audio(SECOND[:1600])
+            eventually(lambda: not speech._hurried)
+        (link,) = memory.links
+        assert len(link.audio) == (12 if kind is Link else 10) * 1600
+        waits = link.waits
+        time.sleep(0.2)
+        assert link.waits - waits <= 1
+        speech.push_audio(SECOND[:1600])
+        eventually(lambda: len(link.audio) == 13 * 1600 or link.sending)

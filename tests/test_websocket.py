@@ -212,7 +212,7 @@ def told(websocket: WebSocket) -> list[Received]:
 
 
 def sendings(websocket: WebSocket) -> list[Callable[[], None]]:
-    return [partial(websocket.send_text, SAID.encode()), partial(websocket.close, 1000), websocket.ping]
+    return [partial(websocket.send_texts, [SAID.encode()]), partial(websocket.close, 1000), websocket.ping]
 
 
 def broken(code: int) -> Closed:
@@ -263,7 +263,7 @@ def test_it_opens_wherever_the_answer_is_cut(piece: int, secure: bool) -> None:
     assert told(websocket) == []
     far.say(frame(TEXT, b"hello"))
     assert told(websocket) == [Text("hello")]
-    websocket.send_text(b'{"a":"\xc3\xa9"}')
+    websocket.send_texts([b'{"a":"\xc3\xa9"}'])
     assert far.frames() == [(TEXT, b'{"a":"\xc3\xa9"}')]
 
 
@@ -575,12 +575,12 @@ def test_an_end_under_tls_is_an_end(word: bool) -> None:
     far.end()
     assert told(websocket) == []
     with pytest.raises(WebSocketException):
-        websocket.send_text(b"too late")
+        websocket.send_texts([b"too late"])
 
 
 def test_what_breaks_tls_ends_the_websocket_behind_what_came_before_it() -> None:
     websocket, far = opened(secure=True)
-    websocket.send_text(b"on its way")
+    websocket.send_texts([b"on its way"])
     far.transmit(far.encrypt(frame(TEXT, b"last")) + b"garbage that no TLS is made of")
     last, closed = told(websocket)
     assert last == Text("last")
@@ -614,8 +614,7 @@ def test_nothing_gets_lost_while_the_peer_shakes_hands_again(monkeypatch: pytest
     far.secure(certified())
     far.say(switching(far.hear()))
     monkeypatch.setattr(Waiting, "again", True)
-    websocket.send_text(b"one")
-    websocket.send_text(b"two")
+    websocket.send_texts([b"one", b"two"])
     assert far.frames() == []
     monkeypatch.undo()
     assert far.frames() == [(TEXT, b"one"), (TEXT, b"two")]
@@ -1172,8 +1171,8 @@ def test_only_what_is_not_usual_is_left_to_the_library() -> None:
 @pytest.mark.parametrize("size", [0, 1, 125, 126, 65_535, 65_536, 100_000])
 def test_a_text_of_any_length_is_framed(size: int) -> None:
     websocket, _ = opened()
-    websocket.send_text(bytes(size))
-    websocket.send_text(b"{}")
+    websocket.send_texts([bytes(size)])
+    websocket.send_texts([b"{}"])
     peer = ServerProtocol(state=State.OPEN, logger=SILENT)
     peer.receive_data(websocket.take())
     frames = [frame for frame in peer.events_received() if isinstance(frame, Frame)]
@@ -1182,7 +1181,7 @@ def test_a_text_of_any_length_is_framed(size: int) -> None:
 
 def test_pongs_do_not_pile_up_behind_a_write_that_is_stuck() -> None:
     websocket, _ = opened()
-    websocket.send_text(b"{}")
+    websocket.send_texts([b"{}"])
     websocket.take()  # and nothing more
     for pings in (4000, 100):
         websocket.feed(frame(PING) * pings + frame(TEXT, b"{}"))

@@ -308,6 +308,22 @@ class StreamContract(Contract):
 
             self.run(main)
 
+    def test_a_burst_arrives_whole_and_without_another_push(self) -> None:
+        with ScriptedServer() as server:
+
+            async def main() -> None:
+                async with self.stt(server) as stt, stt.stream() as stream:
+                    for second in range(1, 4):
+                        for start in range(0, len(pcm(1.0)), 640):
+                            await stream.push_audio(pcm(1.0)[start : start + 640])
+                        async for event in stream:
+                            if event.type is SpeechEventType.END_OF_SPEECH:
+                                break
+                        assert stream.stats.audio_sent == second
+
+            self.run(main)
+        assert bytes(server.visits[0].audio) == pcm(1.0) * 3
+
     def test_recognize_joins_finals_and_dials_nobody_for_nothing(self) -> None:
         with ScriptedServer() as server:
 

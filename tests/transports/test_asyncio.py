@@ -55,7 +55,6 @@ def test_what_a_turn_of_the_loop_pushed_goes_out_together_even_if_the_stream_is_
             assert (await anext(stream)).type == "start_of_speech"  # all that came before it is there
             for _ in range(4):
                 await stream.push_audio(pcm(0.05))
-            assert stream.stats.audio_sent < 1.2
             await asyncio.sleep(0)
             assert stream.stats.audio_sent == 1.2
             for _ in range(4):
@@ -91,28 +90,6 @@ def test_a_loop_whose_stream_is_stuck_in_a_burst_rests(
         await speech.aclose()
 
     asyncio.run(main())
-
-
-def test_a_burst_goes_out_turn_by_turn_and_what_follows_it_at_once() -> None:
-    async def main() -> None:
-        async with stt(server) as speech:
-            stream = speech.stream()
-            await stream.push_audio(pcm(1.0))
-            assert (await anext(stream)).type == "start_of_speech"  # all that came before it is there
-            sent = []
-            for _ in range(3):
-                for _ in range(4):
-                    await stream.push_audio(pcm(0.05))
-                sent.append(stream.stats.audio_sent)
-                await asyncio.sleep(0)
-            assert sent == [1.05, 1.2, 1.4]
-            for _ in range(3):
-                await asyncio.sleep(0)
-            await stream.push_audio(pcm(0.05))
-            assert stream.stats.audio_sent == stream.stats.audio_pushed
-
-    with ScriptedServer() as server:
-        asyncio.run(main())
 
 
 def test_a_stream_nobody_closed_dies_with_the_loop() -> None:
