@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from json import JSONEncoder
+from struct import iter_unpack
 from typing import TYPE_CHECKING, Any
 
 from .events import SpeechData, TimedWord
@@ -48,10 +49,13 @@ def encode_audio(pcm: Buffer) -> bytes:
     return _join((_AUDIO, encode_base64(pcm), _END))
 
 
-def encode_pieces(pcm: Buffer, size: int) -> list[bytes]:
+def encode_pieces(pcm: bytes | bytearray, size: int) -> list[bytes]:
     """Encode an ``input_audio`` for each ``size`` bytes, the last one for what is left."""
-    with memoryview(pcm) as view:  # as ``encode_audio``, without a call for each
-        return [_join((_AUDIO, encode_base64(view[start : start + size]), _END)) for start in range(0, len(view), size)]
+    left = len(pcm) % size
+    if left:
+        return [*encode_pieces(pcm[:-left], size), encode_audio(pcm[-left:])]
+    # As ``encode_audio``, without a call for each.
+    return [_join((_AUDIO, encode_base64(piece), _END)) for (piece,) in iter_unpack(f"{size}s", pcm)]
 
 
 def encode_session_create(body: Mapping[str, Any]) -> bytes:

@@ -22,7 +22,7 @@ MODULES = sorted(PACKAGE.rglob("*.py"))
 # The pure part of the standard library, and attrs.
 PURE = {
     "__future__", "attrs", "base64", "binascii", "bisect", "collections", "contextlib", "enum", "functools",
-    "heapq", "ipaddress", "itertools", "json", "math", "re", "typing", "urllib.parse",
+    "heapq", "ipaddress", "itertools", "json", "math", "re", "struct", "typing", "urllib.parse",
 }  # fmt: skip
 # Brought in where they are used, because of what they drag in: sockets, cryptography, temporary files.
 DEFERRED = {
