@@ -570,6 +570,8 @@ class End:
     """Whether it is a success. If not, what the gateway owes is made of its last interim."""
     interim: int = 2 * WORDS
     """Words that the last interim has at the least."""
+    speed: float = 20.0
+    """Fast enough that little is unsent at the end, as the seconds unsent are waited for as well."""
 
 
 ENDS = {
@@ -583,16 +585,16 @@ ENDS = {
     "1011 each time": End((Ending.CLOSE_1011,), complete=False, interim=WORDS),
     "drip of new text": End((Ending.DRIP_TEXT,), complete=False, interim=2 * WORDS + 5),
     "drip of empties": End((Ending.DRIP_EMPTY,)),
-    "dead peer": End(conducts=(Conduct((Fault(Act.HALF_OPEN, At(messages=AUDIO_MESSAGES)),)),)),
+    # Slow enough that the last words have begun to be heard by then: of others, nobody would know that they are missing.
+    "dead peer": End(conducts=(Conduct((Fault(Act.HALF_OPEN, At(messages=AUDIO_MESSAGES)),)),), speed=3.0),
 }
 
 
 def end_of_input(driver: Driver, end: End) -> None:
     """However the gateway takes the end of input, the stream ends, and says how."""
-    # Fast enough that little is unsent at the end, as the seconds unsent are waited for as well.
     drain = 8.0 if end.complete else 2.0
     limits = Limits(replay_pace=20.0, ping_interval=0.1, ping_timeout=0.6, quiet=1.5, drain=drain, close=0.2)
-    job = Job(seconds=TWO_SENTENCES, speed=20.0, limits=limits)
+    job = Job(seconds=TWO_SENTENCES, speed=end.speed, limits=limits)
     result = run(driver, job, *end.conducts, endings=end.endings)
     outcome = result.outcome
     if end.complete:
