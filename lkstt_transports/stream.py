@@ -66,7 +66,8 @@ class BaseStream(ABC, Generic[LotT]):
     An adapter brings the clock, the timer, the waiting and the link: it dials, calls ``_opened`` once, ``_hand_in``
     with all that comes, ``_fail`` with what is raised, and in any case ``_closed``. What the core wants of the socket
     is done at once, by whoever caused it; a writer waits for what the socket does not take at once, and goes on from
-    there. Events stay in the core until somebody wants them.
+    there. Only in a burst, what is pushed goes out together, in the writer's next turn (``_calm_down``) or with
+    whatever happens before that. Events stay in the core until somebody wants them.
     """
 
     _over: ClassVar[type[Exception]] = StopAsyncIteration  # ends an iteration
