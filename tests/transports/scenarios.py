@@ -585,7 +585,7 @@ ENDS = {
     "1011 each time": End((Ending.CLOSE_1011,), complete=False, interim=WORDS),
     "drip of new text": End((Ending.DRIP_TEXT,), complete=False, interim=2 * WORDS + 5),
     "drip of empties": End((Ending.DRIP_EMPTY,)),
-    # Slow enough that the last words have begun to be heard by then: of others, nobody would know that they are missing.
+    # Slow enough that the last words have begun to be heard by then: else nobody would know that they are missing.
     "dead peer": End(conducts=(Conduct((Fault(Act.HALF_OPEN, At(messages=AUDIO_MESSAGES)),)),), speed=3.0),
 }
 
