@@ -14,7 +14,7 @@ from harness import MILLION, Figure, ratio, table
 from per_message import ITEMS
 
 HEADS = ("", "unit", "lkstt", "floor", "livekit-agents", "lkstt / floor", "livekit-agents / lkstt")
-CORE_ITEMS = ("audio_20ms", "interim", "final", "second")
+CORE_ITEMS = ("audio_20ms", "audio_burst", "audio_800ms", "interim", "final", "second")
 SPEEDS = {"speed": "_speed", "plain": ""}
 BURSTS = [
     ("asyncio", "speed"),

@@ -15,6 +15,7 @@ from typing import Any
 
 from per_message import Case, child, derive
 from workload import (
+    BURST_PUSHES,
     CREATED,
     FILE_SECONDS,
     FINAL_SECONDS,
@@ -146,6 +147,21 @@ class Livekit:
     def audio(self, step: float) -> Callable[[int], Callable[[], None]]:
         return lambda n: self.running(lambda: self.push(n * MESSAGE_SECONDS, step))
 
+    def burst(self, n: int) -> Callable[[], None]:
+        """Push many frames without a turn of the loop, then let all of them be sent."""
+        pushed = self.frames[PUSH_SECONDS]
+
+        async def work() -> None:
+            before = self.socket.sent
+            for _ in range(round(n * MESSAGE_SECONDS / FILE_SECONDS)):
+                for _ in range(BURST_PUSHES):
+                    self.stream.push_frame(pushed)
+                await asyncio.sleep(0)
+            self.seconds += n * MESSAGE_SECONDS
+            assert self.socket.sent - before == n, "not every sample was sent"
+
+        return self.running(work)
+
     def interim(self, n: int) -> Callable[[], None]:
         if not self.speaking:
             self.speaking = True
@@ -190,6 +206,7 @@ def livekit_cases() -> dict[str, Case]:
     return {
         "turn": Case(livekit.turns, 1000),
         "audio_20ms": Case(livekit.audio(PUSH_SECONDS), 240),
+        "audio_burst": Case(livekit.burst, 240),
         "audio_50ms": Case(livekit.audio(MESSAGE_SECONDS), 240),
         "audio_800ms": Case(livekit.audio(FILE_SECONDS), 240),
         "interim": Case(livekit.interim, 40),
@@ -205,6 +222,7 @@ def without_turns(costs: dict[str, float]) -> None:
     costs["audio_20ms"] -= turn * MESSAGE_SECONDS / PUSH_SECONDS
     costs["audio_50ms"] -= turn
     costs["audio_800ms"] -= turn * MESSAGE_SECONDS / FILE_SECONDS
+    costs["audio_burst"] -= turn * MESSAGE_SECONDS / FILE_SECONDS
     costs["second"] -= turn / PUSH_SECONDS
 
 

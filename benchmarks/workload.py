@@ -11,6 +11,8 @@ MESSAGE_BYTES = 1600
 PUSH_SECONDS = 0.02
 FILE_SECONDS = 0.8
 """A push of a file: 16 messages, which is what the core gives at a time."""
+BURST_PUSHES = round(FILE_SECONDS / PUSH_SECONDS)
+"""Pushes in which so many messages fill."""
 FINAL_SECONDS = 0.2
 """Audio before each final of the final's own figure: whole messages, and something for its usage event to tell."""
 UTTERANCE_SECONDS = 3.0

@@ -211,10 +211,11 @@ class Connection(Link):
         ring = self._ring
         tail = ring.tail
         tail += pcm  # as ``Ring.push``, without the call
-        if len(tail) < ring.wanted:
+        size = len(tail)
+        if size < ring.wanted:
             return None if pcm else pcm
         rest = b""
-        if len(tail) > ring.full:
+        if size > ring.full:
             if drop:
                 self._tell_overflow(ring.make_room())
             else:
