@@ -207,8 +207,8 @@ class BaseStream(ABC, Generic[LotT]):
         burst = now < self._pushed_at + BURST
         self._pushed_at = now
         if burst and self._socket is not None and not self._writing:
-            self._hurried = True
             self._linger()
+            self._hurried = True  # not before: an interrupt in between would have nobody send what comes next
         else:
             self._act()
 
