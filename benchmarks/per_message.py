@@ -159,8 +159,9 @@ class Core:
                 for _ in range(BURST_PUSHES):
                     now += PUSH_SECONDS
                     connection.send_audio(pcm, now)
-                    connection.pending  # noqa: B018  (an adapter asks after each)
+                    waiting = connection.pending
                 self.now = now
+                assert waiting
                 self.take()
             self.seconds += n * MESSAGE_SECONDS
             assert self.sent - before == n, "not every sample was sent"

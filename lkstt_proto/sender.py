@@ -24,6 +24,11 @@ EPSILON = 1e-6
 """Seconds by which a timer may be early: clocks and sums of floats are not exact."""
 
 
+BURST = 0.005
+"""Seconds. Messages that fill so soon after each other come ten times as fast as speech, and from no microphone: a
+transport may keep them for each other that long, and send them together at a fraction of the cost."""
+
+
 @define
 class Sender:
     """Sends one stream's audio, session after session."""

@@ -25,6 +25,7 @@ from lkstt_proto import (
 )
 from lkstt_proto.actions import Action
 from lkstt_proto.secrecy import discreet
+from lkstt_proto.sender import BURST
 from lkstt_proto.settings import Unchanged
 from lkstt_transports.common import DONE, Binary, Pong, Received, Text, closing_facts
 
@@ -37,10 +38,6 @@ if TYPE_CHECKING:
 _TURN = 24_000
 _PUSH = 100
 _SEND = 1_000
-
-BURST = 0.005
-"""Seconds. Messages that are pushed so soon after each other are sent together: no microphone is ten times as fast as
-speech. It is also how long a thread leaves them to each other, where there are no turns."""
 
 _TEXTS = {bytes}  # the types of actions that are nothing else
 

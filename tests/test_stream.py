@@ -11,8 +11,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from lkstt_proto import AuthError, Limits, Reconnecting, Request, SessionCreated
+from lkstt_proto.sender import BURST
 from lkstt_transports.common import DONE, Binary, Closed, Pong, Text, UpgradeRefused
-from lkstt_transports.stream import BURST
 from tests.idle_adapter import Socket, Stream, stt
 
 

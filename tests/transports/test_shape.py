@@ -19,9 +19,9 @@ ADAPTERS = ("asyncio", "trio", "anyio", "sync", "stream", "threads", *CONNECTORS
 SHARED = ("base", "common", "frames", "stream", "websocket", "tls")
 # "error" is everybody's word.
 NAMES = {*messages.SERVER_MESSAGES, *messages.CLIENT_MESSAGES} - {"error"}
-# Constants with a number in them that is no duration, one that is TCP's (RFC 8305), and one of scheduling: BURST.
+# Constants with a number in them that is no duration, and one that is TCP's (RFC 8305).
 CONSTANTS = {
-    "BURST", "CHUNK", "_ATTEMPT_DELAY", "_CODES_END", "_DEFAULT_PORTS", "_DETAIL_BYTES", "_HEAD_BYTES",
+    "CHUNK", "_ATTEMPT_DELAY", "_CODES_END", "_DEFAULT_PORTS", "_DETAIL_BYTES", "_HEAD_BYTES",
     "_HEAD_SIZE", "_LENGTH_SIZE", "LONG", "_LOST", "_MASKED", "_MASK_SIZE", "_MESSAGES_PER_TURN", "_MOST_UNWRITTEN",
     "_NO_STATUS", "_PIECE", "_PUSH", "_SEND", "TEXT", "_TURN", "_TURNS_TO_ANSWER", "_TURNS_TO_HEAR", "_USUAL",
     "VERY_LONG",
