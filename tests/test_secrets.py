@@ -862,6 +862,7 @@ def test_an_endpointer_that_fails_tells_its_kind_alone(shown: list[str]) -> None
     connection.start(0.0)
     connection.send_audio(b"\1\0" * 16000, 0.0)
     note(shown, connection.take_events(), None)
+    assert any("RuntimeError" in text for text in shown)
 
 
 def test_a_stream_that_is_cancelled_has_nothing_told(shown: list[str]) -> None:
