@@ -468,8 +468,12 @@ def silent_link(driver: Driver, conduct: Conduct) -> None:
     assert "nothing was heard" in str(told[0].error)
 
 
+FIRST_UTTERANCE = 1 + 1 + WORDS + 1
+"""Messages of the gateway up to its final: ``session.created``, the onset, an interim for each word, the final."""
+
 SILENCES = {
-    "half-open": Conduct((Fault(Act.HALF_OPEN, At(messages=70)),)),
+    # Behind the first word of the second utterance: of words not begun, nobody would know that they are missing.
+    "half-open": Conduct((Fault(Act.HALF_OPEN, At(Way.DOWN, messages=FIRST_UTTERANCE + 2)),)),
     "muted up": Conduct((Fault(Act.MUTE, At(messages=70)),)),
     "muted down": Conduct((Fault(Act.MUTE, At(Way.DOWN, messages=5)),)),
     "stalled": Conduct((Fault(Act.STALL, At(messages=70)), Fault(Act.STALL, At(Way.DOWN, messages=8)))),
@@ -556,10 +560,6 @@ def interims_that_nobody_reads(driver: Driver) -> None:
     assert meter.used < 4 * 2**20
 
 
-AUDIO_MESSAGES = 1 + round(TWO_SENTENCES / 0.05)
-"""Of two sentences, with ``session.create``: the finalize comes next."""
-
-
 @frozen
 class End:
     """How a stream ends after one behaviour of the gateway."""
@@ -570,8 +570,6 @@ class End:
     """Whether it is a success. If not, what the gateway owes is made of its last interim."""
     interim: int = 2 * WORDS
     """Words that the last interim has at the least."""
-    speed: float = 20.0
-    """Fast enough that little is unsent at the end, as the seconds unsent are waited for as well."""
 
 
 ENDS = {
@@ -585,16 +583,17 @@ ENDS = {
     "1011 each time": End((Ending.CLOSE_1011,), complete=False, interim=WORDS),
     "drip of new text": End((Ending.DRIP_TEXT,), complete=False, interim=2 * WORDS + 5),
     "drip of empties": End((Ending.DRIP_EMPTY,)),
-    # Slow enough that the last words have begun to be heard by then: else nobody would know that they are missing.
-    "dead peer": End(conducts=(Conduct((Fault(Act.HALF_OPEN, At(messages=AUDIO_MESSAGES)),)),), speed=3.0),
+    # Behind the interim of the last word, which the last audio brought.
+    "dead peer": End(conducts=(Conduct((Fault(Act.HALF_OPEN, At(Way.DOWN, messages=FIRST_UTTERANCE + 1 + WORDS)),)),)),
 }
 
 
 def end_of_input(driver: Driver, end: End) -> None:
     """However the gateway takes the end of input, the stream ends, and says how."""
+    # Fast enough that little is unsent at the end, as the seconds unsent are waited for as well.
     drain = 8.0 if end.complete else 2.0
     limits = Limits(replay_pace=20.0, ping_interval=0.1, ping_timeout=0.6, quiet=1.5, drain=drain, close=0.2)
-    job = Job(seconds=TWO_SENTENCES, speed=end.speed, limits=limits)
+    job = Job(seconds=TWO_SENTENCES, speed=20.0, limits=limits)
     result = run(driver, job, *end.conducts, endings=end.endings)
     outcome = result.outcome
     if end.complete:
