@@ -39,9 +39,9 @@ AT_ONCE = 16
 # Whatever a server asks for, nobody waits here.
 SERVER_THREAD = "scripted server"
 QUICK = RetryPolicy(first_delay=0.01, max_delay=0.02, retry_after=0.02)
-HURRIED = RetryPolicy(first_delay=0.01, max_delay=0.02, connect_timeout=0.4)
+HURRIED = RetryPolicy(first_delay=0.01, max_delay=0.02, connect_timeout=1.0)
 """For acts that have no end."""
-IMPATIENT = Limits(ping_interval=0.1, ping_timeout=0.2, close=0.1)
+IMPATIENT = Limits(ping_interval=0.1, ping_timeout=0.6, close=0.1)
 """And for servers that say nothing."""
 
 
@@ -209,7 +209,7 @@ def visit_all(
             await runtime.let_go(connector)
 
     with silence():
-        runtime.run(main, patience=60.0)
+        runtime.run(main, patience=600.0)
     return outcomes
 
 

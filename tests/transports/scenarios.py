@@ -138,7 +138,7 @@ class Job:
     """Do not read before this holds."""
     retry: RetryPolicy = QUICK
     limits: Limits = BRIEF
-    patience: float = 60.0
+    patience: float = 300.0
     """Seconds after which the test has failed."""
 
     def pieces(self) -> list[tuple[float, Span]]:
