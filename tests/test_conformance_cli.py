@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import fcntl
 import json
 import os
 import signal
@@ -59,14 +60,23 @@ def play(tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> Play:
     return play
 
 
-def is_running(pid: int) -> bool:
-    """Whether the process is there, and not only its remains that nobody collects."""
-    try:
-        os.kill(pid, 0)
-    except ProcessLookupError:
+SLEEPER = """import fcntl, time
+file = open({path!r}, "w")
+fcntl.flock(file, fcntl.LOCK_EX)
+print("here", file=file, flush=True)
+time.sleep(600)
+"""
+"""A script that holds a file locked for as long as it runs."""
+
+
+def is_running(path: Path) -> bool:
+    """Whether the ``SLEEPER`` of this file is there, and not only its remains that nobody collects."""
+    with path.open() as file:
+        try:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            return True
         return False
-    status = subprocess.run(["ps", "-o", "stat=", "-p", f"{pid}"], capture_output=True).stdout
-    return not status.startswith(b"Z")
 
 
 def test_the_core_passes_all_that_comes_with_it(capfd: pytest.CaptureFixture[str]) -> None:
@@ -195,18 +205,20 @@ def test_a_port_has_to_end_in_order(end: str, complaint: str, play: Play) -> Non
 
 
 def test_what_a_port_started_ends_with_it(play: Play, tmp_path: Path) -> None:
-    child, told = tmp_path / "child.py", tmp_path / "pid"
-    child.write_text(f"import os, time\nopen({str(told)!r}, 'w').write(f'{{os.getpid()}}!')\ntime.sleep(60)\n")
+    child, held = tmp_path / "child.py", tmp_path / "held"
+    child.write_text(SLEEPER.format(path=str(held)))
     each = f"""if number == 2:
         subprocess.Popen([sys.executable, {str(child)!r}])
-        while not os.path.exists({str(told)!r}) or not open({str(told)!r}).read().endswith("!"):
+        while not os.path.exists({str(held)!r}) or not os.path.getsize({str(held)!r}):
             time.sleep(0.01)
         sys.exit(3)"""
     code, _ = play(each=each, fixtures=1)
     assert code == 1
-    pid = int(told.read_text()[:-1])
-    while is_running(pid):
+    for _ in range(2000):
+        if not is_running(held):
+            break
         time.sleep(0.01)
+    assert not is_running(held)
 
 
 def test_standard_error_is_shown_escaped_and_cut(play: Play) -> None:
@@ -304,13 +316,13 @@ def test_the_core_as_a_port_refuses_what_is_no_line() -> None:
 
 
 def test_an_interrupt_ends_the_port_as_well(tmp_path: Path) -> None:
-    script, told = tmp_path / "port.py", tmp_path / "pid"
-    script.write_text(f"import os, time\nopen({str(told)!r}, 'w').write(f'{{os.getpid()}}!')\ntime.sleep(60)\n")
+    script, held = tmp_path / "port.py", tmp_path / "held"
+    script.write_text(SLEEPER.format(path=str(held)))
     arguments = [sys.executable, "-m", "lkstt_transports.cli", "conformance", "--", sys.executable, str(script)]
     with subprocess.Popen(arguments, stdout=subprocess.PIPE, stderr=subprocess.PIPE) as process:
-        while not told.exists() or not told.read_text().endswith("!"):
+        while not held.exists() or not held.stat().st_size:
             time.sleep(0.01)
         process.send_signal(signal.SIGINT)
         output, error = process.communicate(timeout=10)
     assert (process.returncode, output, error) == (130, b"", b"lkstt: interrupted\n")
-    assert not is_running(int(told.read_text()[:-1]))
+    assert not is_running(held)

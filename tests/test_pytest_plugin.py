@@ -432,7 +432,7 @@ def test_the_plugin_imports_nothing_before_it_is_used(run: Run) -> None:
         import sys
 
         def test():
-            assert {"asyncio", "aiohttp", "attrs", "lkstt_proto"}.isdisjoint(sys.modules)
+            assert {"aiohttp", "attrs", "lkstt_proto", "lkstt_transports.common"}.isdisjoint(sys.modules)
         """
     ).assert_outcomes(passed=1)
 
