@@ -6,7 +6,6 @@ import os
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterable, Mapping
 from random import random
-from threading import Lock
 from typing import TYPE_CHECKING, Any, Generic, Literal, Self, TypeVar
 from weakref import WeakSet
 
@@ -33,6 +32,7 @@ from lkstt_proto.secrecy import discreet
 from lkstt_proto.settings import Unchanged
 from lkstt_transports.common import largest_message
 from lkstt_transports.stream import BaseStream
+from lkstt_transports.threads import Lock
 
 if TYPE_CHECKING:
     from typing_extensions import Buffer

@@ -12,7 +12,6 @@ that wants to close one raises an exception, or leaves it to another thread: it 
 
 from __future__ import annotations
 
-import threading
 import time
 from collections.abc import Callable, Iterator
 from contextlib import suppress
@@ -25,7 +24,7 @@ from lkstt_proto.sender import BURST
 from lkstt_transports.base import BaseSTT
 from lkstt_transports.socket_connector import Opened, Socket, WebSocketConnector
 from lkstt_transports.stream import BaseStream
-from lkstt_transports.threads import Deed, Lot, Pause, Turns
+from lkstt_transports.threads import Deed, Lock, Lot, Pause, Turns
 
 if TYPE_CHECKING:
     from types import TracebackType
@@ -48,7 +47,7 @@ class SpeechStream(BaseStream[Lot]):
 
     def __init__(self, connection: Connection, connector: Any, max_message: int) -> None:
         super().__init__(connection, Lot, time.monotonic)
-        self._lock = threading.RLock()
+        self._lock = Lock()
         self._connector = connector
         self._max_message = max_message
         self._wanted: Request | None = None

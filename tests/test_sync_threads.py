@@ -643,6 +643,39 @@ def test_an_interrupt_at_any_moment_is_nothing_but_an_interrupt() -> None:
     assert run(INTERRUPTED, "7") == (0, "", "")
 
 
+LOCKED = """
+from lkstt_transports.threads import Lock
+signal.signal(signal.SIGALRM, signal.default_int_handler)
+chance = random.Random(7)
+
+def use(lock):
+    signal.setitimer(signal.ITIMER_REAL, chance.uniform(1e-5, 1e-4))
+    while True:
+        with lock:
+            pass
+        with lock, lock:
+            pass
+
+def is_free(lock):
+    free = []
+    other = threading.Thread(target=lambda: free.append(lock.acquire(blocking=False)))
+    other.start()
+    other.join()
+    return free[0]
+
+for _ in range(1000):
+    lock = Lock()
+    try:
+        use(lock)
+    except KeyboardInterrupt:
+        assert is_free(lock)
+"""
+
+
+def test_an_interrupt_leaves_no_lock_locked() -> None:
+    assert run(LOCKED) == (0, "", "")
+
+
 def test_an_interrupt_ends_the_program_by_itself() -> None:
     status, _, errors = run(
         "with Memory(Full).stt(limits=Limits(close=0.01)) as stt, stt.stream() as stream:\n"
