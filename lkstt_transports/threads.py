@@ -19,13 +19,13 @@ Deed = Callable[[], object]
 
 if sys.version_info >= (3, 14):
 
-    class Lock(RLock):
+    class Lock(RLock):  # type: ignore[misc] # it is not final
         """An ``RLock`` that no interrupt leaves locked.
 
         From Python 3.14 on, one may be raised between the lock's being taken and the block that would give it back.
         """
 
-        def __enter__(self) -> bool:  # type: ignore[override] # a with statement passes nothing
+        def __enter__(self) -> bool:  # type: ignore[override] # a ``with`` gives nothing
             try:
                 return self.acquire()
             except BaseException:
