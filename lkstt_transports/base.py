@@ -31,8 +31,8 @@ from lkstt_proto.handshake import build_request, resolve_base_url, resolve_crede
 from lkstt_proto.secrecy import discreet
 from lkstt_proto.settings import Unchanged
 from lkstt_transports.common import largest_message
+from lkstt_transports.locks import Lock
 from lkstt_transports.stream import BaseStream
-from lkstt_transports.threads import Lock
 
 if TYPE_CHECKING:
     from typing_extensions import Buffer

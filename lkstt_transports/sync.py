@@ -22,9 +22,10 @@ from typing import TYPE_CHECKING, Any, Self
 from lkstt_proto import Connection, Event, LocalProtocolError, Request, SpeechEvent, Stats
 from lkstt_proto.sender import BURST
 from lkstt_transports.base import BaseSTT
+from lkstt_transports.locks import Lock
 from lkstt_transports.socket_connector import Opened, Socket, WebSocketConnector
 from lkstt_transports.stream import BaseStream
-from lkstt_transports.threads import Deed, Lock, Lot, Pause, Turns
+from lkstt_transports.threads import Deed, Lot, Pause, Turns
 
 if TYPE_CHECKING:
     from types import TracebackType

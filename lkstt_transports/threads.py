@@ -5,9 +5,7 @@ Nothing in here knows what is waited for.
 
 from __future__ import annotations
 
-import sys
 import threading
-from _thread import RLock  # the class that threading.RLock makes one of
 from collections.abc import Callable
 from contextlib import ExitStack, suppress
 from queue import Empty, SimpleQueue
@@ -16,25 +14,6 @@ from weakref import WeakMethod
 
 Deed = Callable[[], object]
 """Something to do, later or elsewhere."""
-
-if sys.version_info >= (3, 14):
-
-    class Lock(RLock):  # type: ignore[misc] # it is not final
-        """An ``RLock`` that no interrupt leaves locked.
-
-        From Python 3.14 on, one may be raised between the lock's being taken and the block that would give it back.
-        """
-
-        def __enter__(self) -> bool:  # type: ignore[override] # a ``with`` gives nothing
-            try:
-                return self.acquire()
-            except BaseException:
-                with suppress(RuntimeError):  # it was not taken yet
-                    self.release()
-                raise
-
-else:
-    Lock = RLock
 
 
 class Lot(list[threading.Lock]):

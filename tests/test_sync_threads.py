@@ -644,7 +644,7 @@ def test_an_interrupt_at_any_moment_is_nothing_but_an_interrupt() -> None:
 
 
 LOCKED = """
-from lkstt_transports.threads import Lock
+from lkstt_transports.locks import Lock
 signal.signal(signal.SIGALRM, signal.default_int_handler)
 chance = random.Random(7)
 
