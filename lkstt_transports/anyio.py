@@ -59,11 +59,12 @@ class _Lot(set[anyio.Event]):
 
 def _clock() -> Callable[[], float]:
     """Give what ``anyio.current_time`` looks for each time anew: the clock of the event loop that runs."""
-    trio = sys.modules.get("trio")
-    if trio is not None and trio.lowlevel.in_trio_run():
-        clock: Callable[[], float] = trio.lowlevel.current_clock().current_time
-    else:
-        clock = sys.modules["asyncio"].get_running_loop().time
+    clock: Callable[[], float]
+    if (trio := sys.modules.get("trio")) is not None:
+        with contextlib.suppress(RuntimeError):  # it is not trio that runs
+            clock = trio.lowlevel.current_clock().current_time
+            return clock
+    clock = sys.modules["asyncio"].get_running_loop().time
     return clock
 
 
