@@ -56,19 +56,24 @@ def request(
     method: str = "GET",
     version: str = "HTTP/1.1",
     without: str = "",
-    bearer: str = "",
+    bearer: str = "{token}",
 ) -> bytes:
-    """An upgrade, with more headers, and without one."""
+    """An upgrade, with more headers, and without one; ``signed`` gives it its token."""
     headers = [
         "Host: localhost",
         "Connection: Upgrade",
         "Upgrade: websocket",
         "Sec-WebSocket-Version: 13",
         "Sec-WebSocket-Key: AAAAAAAAAAAAAAAAAAAAAA==",
-        f"Authorization: Bearer {bearer or token()}",
+        f"Authorization: Bearer {bearer}",
     ]
     kept = [header for header in headers if not without or not header.startswith(f"{without}:")]
     return "\r\n".join([f"{method} {target} {version}", *kept, *more, "", ""]).encode("latin-1")
+
+
+def signed(said: bytes) -> bytes:
+    """Put in a token of this moment: tables are made long before they are used."""
+    return said.replace(b"{token}", token().encode())
 
 
 async def dial(served: Served, **options: Any) -> tuple[asyncio.StreamReader, asyncio.StreamWriter]:
@@ -80,7 +85,7 @@ async def ask(served: Served, *pieces: bytes) -> tuple[int, bytes]:
     reader, writer = await dial(served)
     try:
         for piece in pieces:
-            writer.write(piece)
+            writer.write(signed(piece))
         head = await asyncio.wait_for(reader.readuntil(b"\r\n\r\n"), WAIT)
         status = int(head.split()[1])
         return status, b"" if status == 101 else await asyncio.wait_for(reader.read(), WAIT)
@@ -91,7 +96,7 @@ async def ask(served: Served, *pieces: bytes) -> tuple[int, bytes]:
 async def converse(served: Served, *frames: bytes) -> tuple[list[Message], int]:
     """Upgrade, send frames and read all messages up to the close frame: they, and its code."""
     reader, writer = await dial(served)
-    writer.write(request())
+    writer.write(signed(request()))
     await reader.readuntil(b"\r\n\r\n")
     for data in frames:
         writer.write(data)
@@ -126,7 +131,7 @@ class TestDoor:
         async def work() -> None:
             async with serve(limits=door(head=0.1)) as served:
                 reader, writer = await dial(served)
-                writer.write(said)
+                writer.write(signed(said))
                 answer = await asyncio.wait_for(reader.read(), WAIT)
                 assert b" 101 " not in answer
                 writer.close()
@@ -474,7 +479,7 @@ class TestRequests:
                 with monkeypatch.context() as patch:
                     patch.setattr("aiohttp.web.WebSocketResponse.prepare", fail)
                     reader, writer = await dial(served)
-                    writer.write(request())
+                    writer.write(signed(request()))
                     assert await is_closed(reader)
                     writer.close()
                 assert await served.is_empty()
@@ -550,7 +555,7 @@ class TestFrames:
         async def work() -> None:
             async with serve() as served:
                 reader, writer = await dial(served)
-                writer.write(request() + b"".join(self.SAID) + frame(CLOSE))
+                writer.write(signed(request()) + b"".join(self.SAID) + frame(CLOSE))
                 answer = await asyncio.wait_for(reader.readuntil(b'{"type":"session.closed"}'), WAIT)
                 assert b"1 2 3" in answer
                 writer.close()
@@ -562,7 +567,7 @@ class TestFrames:
             async with serve(limits=ServerLimits(session=SessionLimits(speed=1e6))) as served:
                 pings = frame_of(b"", PING) * 3000
                 reader, writer = await dial(served)
-                writer.write(request())
+                writer.write(signed(request()))
                 await reader.readuntil(b"\r\n\r\n")
                 writer.write(frame(create()) + pings + frame(CLOSE))
                 answer = await asyncio.wait_for(reader.readuntil(b'{"type":"session.closed"}'), 2 * WAIT)
@@ -575,7 +580,7 @@ class TestFrames:
         async def work() -> None:
             async with serve() as served:
                 _, writer = await dial(served)
-                writer.write(request() + frame(create()) + frame_of(b"", PING) * 20_000)
+                writer.write(signed(request()) + frame(create()) + frame_of(b"", PING) * 20_000)
                 await writer.drain()
                 writer.transport.abort()
                 await eventually(served.is_empty)
