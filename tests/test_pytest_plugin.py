@@ -427,6 +427,7 @@ def test_the_plugin_imports_nothing_before_it_is_used(run: Run) -> None:
     )
     imported = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, check=True)
     assert imported.stdout.split() == ["lkstt_transports", "lkstt_transports.pytest_plugin"]
+    # Not asyncio, which pytest's own debugger imports from Python 3.14 on.
     run(
         """
         import sys
